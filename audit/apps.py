@@ -1,0 +1,23 @@
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+def ensure_system_stream(sender: Any, using: str, **kwargs: Any) -> None:
+    """The system stream exists as soon as its table does."""
+    from audit.models import Stream
+    from audit.registry import SYSTEM_STREAM
+
+    Stream.objects.using(using).get_or_create(id=SYSTEM_STREAM, defaults={"name": "system"})
+
+
+class AuditConfig(AppConfig):
+    name = "audit"
+    label = "l2l_audit"
+    verbose_name = "Audit trail"
+
+    def ready(self) -> None:
+        from audit import checks  # noqa: F401  (registers them)
+
+        post_migrate.connect(ensure_system_stream, sender=self)

@@ -1,0 +1,43 @@
+"""The audit app's exceptions. The message is what the user reads: it says what to do.
+
+    AuditError
+    ├── BypassRefused      a call that would change data behind history's back
+    ├── NoActor            a tracked change with nobody acting
+    ├── Frozen             the customer's data is frozen
+    ├── UnknownStream      there is no such customer
+    ├── MovedCustomer      a foreign key on the path to the customer was changed
+    └── Unstorable         a value that one of our databases would refuse or change
+"""
+
+
+class AuditError(Exception):
+    """Anything that the audit app refuses."""
+
+
+class BypassRefused(AuditError):
+    """The call would leave a change without history; the message names the tracked verb to use."""
+
+
+class NoActor(AuditError):
+    """A tracked change needs somebody who makes it: wrap it in `with audit.acting(...)`."""
+
+
+class Frozen(AuditError):
+    """The customer's data is frozen (being returned, restored or destroyed); nothing may be written."""
+
+
+class UnknownStream(AuditError):
+    """There is no stream of that id: the customer was never added."""
+
+
+class MovedCustomer(AuditError):
+    """Content cannot move to another customer or parent: delete it there and create it here."""
+
+
+class Unstorable(AuditError):
+    """A value that one of the databases refuses or changes. `field` names it."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field} {why}")
+        self.field = field
+        self.why = why

@@ -1,0 +1,119 @@
+"""Uploaded files: stored once under a random name, digested on the way, never overwritten and never removed by a change (P8)."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import parse_qs, urlsplit
+
+from django.core.files.base import File
+from django.core.files.storage import FileSystemStorage, Storage
+from storages.backends.s3 import S3Storage
+
+READ_BYTES = 1024 * 1024
+
+
+class UploadsUnavailable(OSError):
+    """The upload storage cannot take or give a file now; the message says what to do."""
+
+
+class DurableFolderStorage(FileSystemStorage):
+    """A folder whose files survive a crash: temporary file, fsync, link without replacing, fsync of the folder.
+
+    Django's own storage leaves a partial file under the final name when a save fails, and syncs nothing (measured).
+    """
+
+    def _save(self, name: str, content: File) -> str:
+        target = Path(self.path(name))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._write(target, content)
+        except OSError as problem:
+            raise UploadsUnavailable(problem.errno, f"The upload could not be stored in {self.location}: {problem.strerror}. {_advice(problem)}") from problem
+        return name
+
+    def _write(self, target: Path, content: File) -> None:
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".upload-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                for piece in content.chunks():
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(temporary, target)
+        finally:
+            Path(temporary).unlink()
+        _sync_folder(target.parent)
+
+
+def _advice(problem: OSError) -> str:
+    return {
+        errno.ENOSPC: "The disk is full: free some space, then upload again.",
+        errno.EACCES: "Give this process the right to write there, then upload again.",
+        errno.EROFS: "The disk is mounted read-only: mount it for writing, then upload again.",
+    }.get(problem.errno or 0, "Nothing was kept; upload again.")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class BucketStorage(S3Storage):
+    """django-storages' S3 storage from one URL: `s3://bucket/prefix?endpoint=...&region=...`; never overwrites, never public."""
+
+    def __init__(self, url: str = "", **settings: Any) -> None:
+        parts = urlsplit(url)
+        options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        super().__init__(
+            bucket_name=parts.netloc,
+            location=parts.path.strip("/"),
+            endpoint_url=options.get("endpoint"),
+            region_name=options.get("region"),
+            addressing_style=options.get("addressing", "path"),
+            file_overwrite=False,
+            default_acl=None,
+            **settings,
+        )
+
+
+def read_stored(storage: Storage, name: str) -> Iterator[bytes]:
+    """The bytes of a stored file in pieces of at most 1 MiB, in bounded memory (django-storages' `open` loads a whole object)."""
+    if isinstance(storage, S3Storage):
+        key = storage._normalize_name(name)  # the name with the storage's location in front
+        body = storage.connection.meta.client.get_object(Bucket=storage.bucket_name, Key=key)["Body"]
+        yield from body.iter_chunks(READ_BYTES)
+        return
+    with storage.open(name, "rb") as file:
+        yield from pieces(file)
+
+
+def pieces(file: BinaryIO | File) -> Iterator[bytes]:
+    """An open file from where it stands, in pieces of at most 1 MiB."""
+    while piece := file.read(READ_BYTES):
+        yield piece
+
+
+def digest_of(file: BinaryIO | File) -> tuple[str, int]:
+    """SHA-256 in hex and the number of bytes of an open file, read from its start; leaves it at its start."""
+    file.seek(0)
+    sha256, size = hashlib.sha256(), 0
+    for piece in pieces(file):
+        sha256.update(piece)
+        size += len(piece)
+    file.seek(0)
+    return sha256.hexdigest(), size
+
+
+def random_name(stream: object) -> str:
+    """A name that was never used: `uploads/<customer-id>/<random>`."""
+    return f"uploads/{stream}/{secrets.token_hex(16)}"

@@ -1,0 +1,16 @@
+from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
+
+
+class L2LConfig(AppConfig):
+    name = "l2l"
+    label = "l2l"
+    verbose_name = "Back office"
+
+    def ready(self) -> None:
+        from l2l import checks  # noqa: F401  (registers them)
+
+
+class BackOfficeAdminConfig(admin_apps.AdminConfig):
+    default = False
+    default_site = "l2l.admin.site.BackOfficeSite"

@@ -1,0 +1,7 @@
+"""Customers, their contracts, and their content."""
+
+from subscriptions.models.content import DataRecord, Link, UploadedContent
+from subscriptions.models.customer import Customer, Subscription
+from subscriptions.models.export import Export
+
+__all__ = ["Customer", "DataRecord", "Export", "Link", "Subscription", "UploadedContent"]

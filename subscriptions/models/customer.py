@@ -1,0 +1,95 @@
+"""Whose data it is, and what was agreed."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+
+import audit
+from audit.tracked import TrackedManager, TrackedQuerySet
+
+CODE = RegexValidator(r"\A[a-z][a-z0-9-]{1,30}[a-z0-9]\Z", "3 to 32 small letters, digits and hyphens, beginning with a letter.")
+
+
+class CustomerQuerySet(TrackedQuerySet):
+    def visible_to(self, user: Any) -> CustomerQuerySet:
+        """The customers whose data this person may see: all with the right `view_all_customers`, else those that they manage."""
+        if user.has_perm("l2l_subscriptions.view_all_customers"):
+            return self
+        return self.filter(account_manager=user.pk) if user.is_active else self.none()
+
+    def by_code(self, code: str) -> Customer:
+        """The customer of that short code; `Customer.DoesNotExist` with a message that says what to do."""
+        found = self.filter(code=code).first()
+        if found is None:
+            raise Customer.DoesNotExist(f"There is no customer {code!r}. 'manage.py add_customer {code} --name NAME' adds one.")
+        return found
+
+
+@audit.protect(system=True, reference="code")
+class Customer(audit.TrackedModel):
+    """`id` and `code` never change and are never used again: they stand in every path and key."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    code = models.CharField("short code", max_length=32, unique=True, validators=[CODE])
+    name = models.CharField(max_length=200)
+    zone = models.CharField("time zone", max_length=64, default="UTC", help_text="Deadlines are shown in this zone, e.g. Europe/Berlin.")
+    account_manager = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+", help_text="Sees and looks after this customer."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TrackedManager.from_queryset(CustomerQuerySet)()
+
+    class Meta:
+        ordering = ("code",)
+        permissions = [("view_all_customers", "Can see every customer")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.code})"
+
+
+@audit.protect(system=True, reference="agreement_number")
+class Subscription(audit.TrackedModel):
+    """One contract with its dates and agreed terms. An empty agreed term means the standard one."""
+
+    class ReturnFormat(models.TextChoices):
+        CSV_AND_JSON = "csv+ndjson", "CSV and NDJSON in a BagIt bag"
+
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="subscriptions")
+    agreement_number = models.CharField(max_length=64, unique=True)
+    plan = models.CharField(max_length=100, blank=True)
+    start = models.DateField()
+    end = models.DateField("last day", null=True, blank=True, help_text="Empty while it runs without an agreed end.")
+    agreed_retention_years = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="Years that data is kept, when the agreement says so; empty: for the subscription or 20 years, whichever is first.",
+    )
+    agreed_destruction_days = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(365)], help_text="Days until destruction; empty: 30."
+    )
+    return_format = models.CharField(max_length=20, choices=ReturnFormat, default=ReturnFormat.CSV_AND_JSON)
+    return_days = models.PositiveSmallIntegerField(default=30, help_text="Days within which the data is returned after the end.")
+    deemed_receipt_allowed = models.BooleanField(default=False, help_text="The agreement lets silence count as receipt, after notice.")
+    notice_contacts = models.TextField(blank=True, help_text="Who gets contract notices: one e-mail address a line.")
+    document = audit.TrackedFileField("agreement document", blank=True, digest_field="document_sha256", size_field="document_size")
+    document_sha256 = models.CharField(max_length=64, blank=True, editable=False)
+    document_size = models.PositiveBigIntegerField(default=0, editable=False)
+
+    class Meta:
+        ordering = ("customer", "start")
+        constraints = [models.CheckConstraint(condition=models.Q(end=None) | models.Q(end__gte=models.F("start")), name="l2l_subscription_dates")]
+
+    def __str__(self) -> str:
+        return f"{self.agreement_number} ({self.customer.code})"
+
+    def clean(self) -> None:
+        if self.start and self.end and self.end < self.start:
+            raise ValidationError({"end": "The last day lies before the start."})

