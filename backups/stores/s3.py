@@ -20,7 +20,7 @@ import hashlib
 import os
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -30,6 +30,7 @@ from urllib.parse import urlencode
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as NotConnectedError
 from botocore.parsers import ResponseParserError
 
 from backups.stores.contract import (
@@ -77,6 +78,7 @@ _ADVICE = {
     "NotImplemented": "the server cannot do that: choose one with conditional puts",
 }
 _FORBIDDEN, _NOT_FOUND, _CONFLICT, _PRECONDITION_FAILED, _NO_SUCH_RANGE, _TOO_MANY, _PARTIAL = 403, 404, 409, 412, 416, 429, 206
+_UNREACHED = (NotConnectedError, HTTPClientError, IncompleteReadError, ResponseParserError, OSError)
 _CANNOT = {405, 501}
 _FULL = 507
 
@@ -128,7 +130,7 @@ def _new_client(session: Any, connection: _Connection) -> Any:
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         max_pool_connections=_CONNECTIONS,
         request_checksum_calculation=connection.checksums,
-        response_checksum_validation=connection.checksums,
+        response_checksum_validation="when_required",  # damaged bytes are given as they are: the caller checks their digest
         s3={"addressing_style": connection.addressing_style},
         ignore_configured_endpoint_urls=True,
     )
@@ -248,7 +250,7 @@ class S3Store:
             yield
         except ClientError as error:
             raise self._answered(error, what) from error
-        except (HTTPClientError, IncompleteReadError, ResponseParserError, OSError) as error:
+        except _UNREACHED as error:
             raise self._unreached(error, what) from error
         except (BotoCoreError, ValueError) as error:
             raise StoreRefused(f"{self.url} cannot be used ({type(error).__name__}): correct the location") from error
@@ -258,7 +260,7 @@ class S3Store:
         answer = f"{self.url} answered {code} ({status}) for {what}"
         if code in _COME_AGAIN:
             return StoreUnavailable(f"{answer}: {_COME_AGAIN[code]}; try again later")
-        if code in ("NoSuchKey", "404"):
+        if code == "NoSuchKey":
             return Missing(f"{what} is not at {self.url}")
         if _is_transient(status):
             return StoreUnavailable(f"{answer}: try again later")
@@ -394,5 +396,6 @@ def _advice(code: str, status: int) -> str:
 
 
 def _body(answer: dict[str, Any]) -> bytes:
-    with answer["Body"] as body:
+    # `closing`, since entering the body itself gives the raw stream, which takes a broken connection for the end.
+    with closing(answer["Body"]) as body:
         return bytes(body.read())

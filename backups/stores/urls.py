@@ -26,7 +26,7 @@ _OPTIONS = ("endpoint", "region", *_CHOICES)
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The keys of an S3 account; neither shows the secret nor compares by it in a message."""
+    """The keys of an S3 account; printing them does not show the secret."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -73,12 +73,12 @@ def _open_s3(parts: SplitResult, credentials: Credentials | None) -> Store:
     return S3Store(
         bucket=_bucket(parts.netloc),
         prefix=_prefix(parts.path),
-        endpoint=_endpoint(endpoint) if endpoint else None,
+        endpoint=None if endpoint is None else _endpoint(endpoint),
         region=options.get("region", "us-east-1"),
         access_key_id=credentials.access_key_id,
         secret_access_key=credentials.secret_access_key,
         checksums=options.get("checksums", "when_required"),
-        addressing_style=options.get("addressing", "path" if endpoint else "virtual"),
+        addressing_style=options.get("addressing", "virtual" if endpoint is None else "path"),
     )
 
 

@@ -1,0 +1,117 @@
+"""What the catalogue knows of one stream's objects: intents, copies, chunks. Every write is fenced by the stream's lease."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from backups import idset
+from backups.chunks import Pack
+from backups.errors import BackupError
+from backups.leases import Held, fenced
+from backups.locations import Place
+from backups.manifest import object_name
+from backups.models import BackupSet, Blob, Chunk, Copy, Location
+from backups.sealing import Sealed, StreamKey
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A chunk that is stored already."""
+
+    chunk_id: int
+    blob_id: int
+    blob_sha256: str
+    offset: int
+    length: int
+
+
+def intend(
+    lease: Held, stream: uuid.UUID, kind: str, ident: str, *, sha256: str, size: int, plain_size: int = 0, made_by: BackupSet | None = None
+) -> Blob:
+    """The row for an object that is about to be stored, and the copies owed to every location in force."""
+    blob = Blob(
+        stream_id=stream,
+        kind=kind,
+        name=object_name(str(stream), kind, ident),
+        sha256=sha256,
+        size=size,
+        plain_size=plain_size,
+        made_by=made_by,
+    )
+    with fenced(lease):
+        blob.save(force_insert=True)
+        Copy.objects.bulk_create(Copy(blob=blob, location=location) for location in Location.objects.filter(in_force=True))
+    return blob
+
+
+def intend_pack(lease: Held, backup_set: BackupSet, sealed: Sealed, pack: Pack, key: StreamKey) -> tuple[Blob, list[Chunk]]:
+    """As `intend`, for a blob of content, with the rows that say which chunk lies where in it."""
+    stream = backup_set.stream_id
+    with fenced(lease):
+        blob = intend(
+            lease, stream, "blob", sealed.sha256, sha256=sealed.sha256, size=len(sealed.data), plain_size=sealed.plain_size, made_by=backup_set
+        )
+        rows, offset = [], 0
+        for chunk in pack.chunks:
+            rows.append(Chunk(stream_id=stream, digest=key.digest(chunk.sha256), blob=blob, offset=offset, length=len(chunk.data)))
+            offset += len(chunk.data)
+        return blob, Chunk.objects.bulk_create(rows)
+
+
+def mark_present(lease: Held, place: Place, blob_ids: Iterable[int], now: datetime) -> None:
+    """These objects were read back whole at that place: their copies are present, and the objects stored."""
+    ids = list(blob_ids)
+    if not ids:
+        return
+    with fenced(lease):
+        for batch in batches(ids):
+            Copy.objects.filter(location=place.location, blob_id__in=batch).update(state=Copy.State.PRESENT, checked_at=now)
+            Blob.objects.filter(id__in=batch, state=Blob.State.INTENDED).update(state=Blob.State.STORED)
+
+
+def mark_owed(lease: Held, place: Place, blob_ids: Iterable[int]) -> None:
+    """These copies are not at that place as they should be: they are owed again."""
+    with fenced(lease):
+        for batch in batches(list(blob_ids)):
+            Copy.objects.filter(location=place.location, blob_id__in=batch).update(state=Copy.State.OWED, checked_at=None)
+
+
+def present_at(stream: uuid.UUID, places: Iterable[Place], kind: str = "blob") -> set[int]:
+    """The ids of the stored objects of that kind with a copy at any of these places."""
+    locations = [place.location for place in places]
+    copies = Copy.objects.filter(blob__stream=stream, blob__kind=kind, location__in=locations, state=Copy.State.PRESENT)
+    return set(copies.exclude(blob__state=Blob.State.CONDEMNED).values_list("blob_id", flat=True))
+
+
+def find_chunk(stream: uuid.UUID, digest: bytes, usable: set[int]) -> Found | None:
+    """The chunk of that keyed digest in one of the usable blobs."""
+    candidates = Chunk.objects.filter(stream=stream, digest=digest).values_list("id", "blob_id", "blob__sha256", "offset", "length")
+    return next((Found(*row) for row in candidates if row[1] in usable), None)
+
+
+def chunks_by_id(ids: Sequence[int], usable: set[int]) -> list[Found] | None:
+    """The chunks in the order of their ids; None when one of them is not in a usable blob."""
+    rows = Chunk.objects.filter(id__in=ids).values_list("id", "blob_id", "blob__sha256", "offset", "length")
+    found = {row[0]: Found(*row) for row in rows if row[1] in usable}
+    return [found[ident] for ident in ids] if all(ident in found for ident in ids) else None
+
+
+def register_blobs(lease: Held, backup_set: BackupSet, blob_ids: set[int]) -> None:
+    """Names the set's blobs in one transaction; from now on nothing may remove them. Raises when one was condemned meanwhile."""
+    with fenced(lease):
+        for batch in batches(sorted(blob_ids)):
+            alive = Blob.objects.filter(id__in=batch).exclude(state=Blob.State.CONDEMNED).count()
+            if alive != len(batch):
+                raise BackupError("Blobs that this set reuses were removed while it was made. Run the backup again.")
+        backup_set.blob_ids = idset.packed(blob_ids)
+        backup_set.save(update_fields=["blob_ids"])
+
+
+def batches(ids: Sequence[int]) -> Iterable[Sequence[int]]:
+    for start in range(0, len(ids), BATCH):
+        yield ids[start : start + BATCH]

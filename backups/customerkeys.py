@@ -1,0 +1,75 @@
+"""Each stream's own key: an age identity that stands only at the locations, wrapped for the master keys (design section 5).
+
+It is in no database, no set and no dump, so that destroying it at every location destroys what it sealed.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+
+from backups import catalogue
+from backups.errors import NoLocation, StreamEnded
+from backups.keyfiles import KeyRing
+from backups.leases import Held
+from backups.locations import Place
+from backups.manifest import object_name
+from backups.models import Blob, Copy
+from backups.placing import fetch, put_and_read_back, sha256_of
+from backups.sealing import StreamKey
+from backups.stores.contract import StoreError
+from backups.vault import Vault
+
+
+def newest_key(vault: Vault, places: Iterable[Place], stream: uuid.UUID, lease: Held) -> tuple[StreamKey, Blob]:
+    """The stream's key in use with its stored object; made when there is none yet. Raises `StreamEnded`, `NoLocation`, `NowhereWhole`."""
+    places = list(places)
+    blob = Blob.objects.filter(stream=stream, kind="key", state=Blob.State.STORED).order_by("-id").first()
+    if blob is None:
+        return _make_key(vault, places, stream, lease)
+    wrapped = fetch(places, blob.name, blob.sha256)
+    return StreamKey.of_text(_number(blob.name), vault.keys.unwrap(wrapped)), blob
+
+
+def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int) -> StreamKey:
+    """The stream's key of that number from the first place that has one which opens; without the database."""
+    troubles = []
+    name = object_name(stream, "key", str(number))
+    for place in places:
+        try:
+            return StreamKey.of_text(number, keys.unwrap(place.store.get(name)))
+        except StoreError as problem:
+            troubles.append(f"{place.name}: {problem}")
+    raise NoLocation(f"No location gives the key {name}: {'; '.join(troubles)}.")
+
+
+def _make_key(vault: Vault, places: list[Place], stream: uuid.UUID, lease: Held) -> tuple[StreamKey, Blob]:
+    refuse_ended(places, stream)
+    used = [_number(name) for name in Blob.objects.filter(stream=stream, kind="key").values_list("name", flat=True)]
+    used += [_number(entry.name) for place in places for entry in place.store.list(f"keys/{stream}/")]
+    key = StreamKey.generate(max(used, default=0) + 1)
+    wrapped = vault.keys.wrap(key.identity)
+    blob = catalogue.intend(lease, stream, "key", str(key.number), sha256=sha256_of(wrapped), size=len(wrapped))
+    troubles = []
+    for place in places:
+        try:
+            put_and_read_back(place.store, blob.name, wrapped, blob.sha256)
+            catalogue.mark_present(lease, place, [blob.id], vault.clock())
+        except StoreError as problem:
+            troubles.append(f"{place.name}: {problem}")
+    if not Copy.objects.filter(blob=blob, state=Copy.State.PRESENT).exists():
+        raise NoLocation(f"The customer's new key could not be stored anywhere: {'; '.join(troubles)}.")
+    return key, blob
+
+
+def refuse_ended(places: Iterable[Place], stream: uuid.UUID) -> None:
+    """A destroyed customer's data and keys are never made again."""
+    for place in places:
+        if place.store.exists(f"ended/{stream}.json"):
+            raise StreamEnded(f"{place.name} says that customer {stream} was destroyed. Nothing of it may be stored again.")
+
+
+def _number(name: str) -> int:
+    found = re.search(r"/(\d+)\.age$", name)
+    return int(found[1]) if found else 0

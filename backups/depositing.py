@@ -1,0 +1,168 @@
+"""From chunks to stored blobs during one run: known chunks are reused, new ones packed, sealed, spooled and put at every place.
+
+The caller's thread reads rows and talks to the database; one thread seals; each place has its own threads. A slow place holds
+up nobody: sealed blobs wait for it in the spool, not in memory.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from backups import catalogue
+from backups.chunks import Chunk, Pack
+from backups.errors import NoLocation
+from backups.leases import Held
+from backups.manifest import ChunkRef
+from backups.models import BackupSet
+from backups.placing import Errand, Lane, wait_a_moment
+from backups.sealing import Sealed, StreamKey, seal
+from backups.vault import Vault
+
+SEALED_AHEAD = 2
+
+
+@dataclass(slots=True)
+class Slip:
+    """Where a chunk will lie: the blob's digest is known once its pack is sealed."""
+
+    offset: int
+    length: int
+    sha256: str
+    blob_sha256: str = ""
+    chunk_id: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.blob_sha256)
+
+    def ref(self, rows: int) -> ChunkRef:
+        return ChunkRef(self.blob_sha256, self.offset, self.length, self.sha256, rows)
+
+
+@dataclass(slots=True)
+class Filling:
+    """The pack being filled, with the slips and digests of its chunks."""
+
+    pack: Pack = field(default_factory=Pack)
+    slips: list[Slip] = field(default_factory=list)
+
+
+class Deposit:
+    """One run's storing. Call `add` for each chunk, `seal_rest` at the end, then `finish`."""
+
+    def __init__(self, vault: Vault, lanes: list[Lane], backup_set: BackupSet, key: StreamKey, lease: Held, *, threads: bool = True) -> None:
+        self.vault, self.lanes, self.set, self.key, self.lease = vault, lanes, backup_set, key, lease
+        self.usable = catalogue.present_at(backup_set.stream_id, [lane.place for lane in lanes])
+        self.used: set[int] = set()
+        self.new_bytes: dict[int, int] = {}
+        self.spool = vault.spool / str(backup_set.id)
+        self._filling = Filling()
+        self._spooled: dict[int, Path] = {}
+        self._waiting: dict[bytes, Slip] = {}
+        self._sealing: deque[tuple[Filling, Future[Sealed]]] = deque()
+        self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal") if threads else None
+
+    def add(self, chunk: Chunk) -> Slip:
+        """Stores the chunk unless it is stored already; the slip is complete once its pack is sealed."""
+        sha256 = chunk.sha256
+        digest = self.key.digest(sha256)
+        waiting = self._waiting.get(digest)
+        if waiting is not None:
+            return waiting
+        found = catalogue.find_chunk(self.set.stream_id, digest, self.usable)
+        if found is not None:
+            self.used.add(found.blob_id)
+            return Slip(found.offset, found.length, sha256.hex(), found.blob_sha256, found.chunk_id)
+        return self._pack(chunk, sha256, digest)
+
+    def reuse(self, chunk_ids: Iterable[int]) -> list[Slip] | None:
+        """Slips for chunks that are stored already, in their order; None when one of them no longer is."""
+        found = catalogue.chunks_by_id(list(chunk_ids), self.usable)
+        if found is None:
+            return None
+        self.used.update(one.blob_id for one in found)
+        return [Slip(one.offset, one.length, "", one.blob_sha256, one.chunk_id) for one in found]
+
+    def _pack(self, chunk: Chunk, sha256: bytes, digest: bytes) -> Slip:
+        if not self._filling.pack.has_room(chunk):
+            self.seal_pack()
+        slip = Slip(self._filling.pack.add(chunk), len(chunk.data), sha256.hex())
+        self._filling.slips.append(slip)
+        self._waiting[digest] = slip
+        return slip
+
+    def seal_pack(self) -> None:
+        """Hands the pack over to the sealing thread and takes back what that has finished."""
+        filling, self._filling = self._filling, Filling()
+        if filling.pack.chunks:
+            self._sealing.append((filling, self._sealed_soon(filling.pack)))
+        while len(self._sealing) > SEALED_AHEAD or (self._sealing and self._sealing[0][1].done()):
+            self._take_sealed()
+        self.attend()
+
+    def _sealed_soon(self, pack: Pack) -> Future[Sealed]:
+        if self._sealer is not None:
+            return self._sealer.submit(lambda: seal(pack.plain(), self.key.recipient))
+        future: Future[Sealed] = Future()
+        future.set_result(seal(pack.plain(), self.key.recipient))
+        return future
+
+    def _take_sealed(self) -> None:
+        filling, future = self._sealing.popleft()
+        sealed = future.result()
+        path = self._spool(sealed)
+        blob, rows = catalogue.intend_pack(self.lease, self.set, sealed, filling.pack, self.key)
+        for slip, row in zip(filling.slips, rows, strict=True):
+            slip.blob_sha256, slip.chunk_id = sealed.sha256, row.id
+            self._waiting.pop(bytes(row.digest), None)
+        self.used.add(blob.id)
+        self.usable.add(blob.id)
+        self.new_bytes[blob.id] = len(sealed.data)
+        self._spooled[blob.id] = path
+        self.place(Errand(blob.id, blob.name, sealed.sha256, path=path))
+
+    def _spool(self, sealed: Sealed) -> Path:
+        self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.spool / sealed.sha256
+        path.write_bytes(sealed.data)
+        return path
+
+    def place(self, errand: Errand) -> None:
+        """Sends the object to every place that still works."""
+        for lane in self.lanes:
+            lane.submit(errand)
+
+    def attend(self) -> None:
+        """Records what the lanes have placed since the last look, and keeps the lease."""
+        self.lease.keep()
+        for lane in self.lanes:
+            catalogue.mark_present(self.lease, lane.place, lane.newly_placed(), self.vault.clock())
+        for blob_id in [one for one in self._spooled if all(lane.trouble or one in lane.placed for lane in self.lanes)]:
+            self._spooled.pop(blob_id).unlink()
+
+    def seal_rest(self) -> None:
+        """Every slip is complete after it."""
+        self.seal_pack()
+        while self._sealing:
+            self._take_sealed()
+
+    def finish(self) -> None:
+        """Waits until each lane has placed everything or given up. Raises `NoLocation` when all of them gave up."""
+        while any(lane.busy for lane in self.lanes):
+            wait_a_moment(self.lanes)
+            self.attend()
+        self.attend()
+        if all(lane.trouble for lane in self.lanes):
+            raise NoLocation("; ".join(f"{lane.place.name}: {lane.trouble}" for lane in self.lanes))
+
+    def close(self) -> None:
+        if self._sealer is not None:
+            self._sealer.shutdown(wait=True, cancel_futures=True)
+        for lane in self.lanes:
+            lane.close()
+        shutil.rmtree(self.spool, ignore_errors=True)

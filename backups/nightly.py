@@ -1,0 +1,198 @@
+"""One full backup of one customer: `back_up` (P1, P3, P4; design section 5).
+
+Order is safety: intents, blobs, the set's list of blobs, body, envelope. A set counts at a location when its envelope was read back there after all
+that it names. Killed at any moment, nothing claims what is not there, and the next run uses what was stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+
+from audit import canonical
+from audit.models import Stream
+from backups import catalogue, catching_up, idset, leases, leftovers
+from backups.catching_up import Shelves
+from backups.content import ContentReader
+from backups.customerkeys import newest_key, refuse_ended
+from backups.depositing import Deposit
+from backups.errors import NoLocation
+from backups.leases import Held
+from backups.manifest import FORMAT, Part, body_lines
+from backups.models import BackupSet, Blob, Location
+from backups.placing import WORKERS, Errand, Lane, sha256_of
+from backups.sealing import StreamKey, seal
+from backups.slots import night_of
+from backups.vault import Vault
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one backup came to. `troubles` by location; `notes` are things mended or found; `owed` copies by location as (number, bytes)."""
+
+    backup_set: BackupSet
+    whole_at: list[str]
+    troubles: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+    owed: dict[str, tuple[int, int]] = field(default_factory=dict)
+    caught_up: int = 0
+
+    @property
+    def good(self) -> bool:
+        """Whether all that was promised is there: whole at every required location, and no file absent."""
+        return self.backup_set.protected_at is not None and not self.backup_set.absent_files
+
+
+def back_up(vault: Vault, stream: Stream, *, night: date | None = None, progress: Progress = lambda _: None, workers: int = WORKERS) -> Outcome:
+    """A new set of the stream as it is now, at every location that can be used.
+
+    Raises `Busy`, `NoLocation`, `StreamEnded`, `KeysMissing`, `LeaseLost`, and what the upload storage raises. A location that fails
+    on the way is named in the outcome; what it misses is owed to it. `workers` 0 does everything in this thread.
+    """
+    with leases.holding(leases.lease_name(stream.id), doing="backup", clock=vault.clock) as lease:
+        shelves = _open_shelves(vault, stream.id)
+        refuse_ended(shelves.places, stream.id)
+        leftovers.settle(vault, shelves, stream.id, lease)
+        catching_up.reconcile(shelves, stream.id, lease)
+        caught_up = catching_up.catch_up(vault, shelves, stream.id, lease)
+        backup_set = _begin(vault, stream, night)
+        try:
+            _make(vault, shelves, backup_set, lease, progress, workers)
+        except Exception as problem:
+            _fail(vault, backup_set, problem)
+            raise
+        swept = leftovers.sweep(vault, shelves, stream.id, lease)
+    notes = [*shelves.notes, *_notes_of(swept)]
+    places = catching_up.places_with(backup_set)
+    return Outcome(backup_set, places, shelves.troubles, notes, catching_up.owed_to(Location.objects.filter(in_force=True)), caught_up)
+
+
+def _open_shelves(vault: Vault, stream: uuid.UUID) -> Shelves:
+    places, troubles = vault.usable()
+    shelves = catching_up.look(places, stream)
+    shelves.troubles.update(troubles)
+    if not shelves.places:
+        raise NoLocation("No location can be used: " + "; ".join(f"{name}: {why}" for name, why in shelves.troubles.items()))
+    return shelves
+
+
+def _begin(vault: Vault, stream: Stream, night: date | None) -> BackupSet:
+    now = vault.clock()
+    return BackupSet.objects.create(
+        stream=stream, night=night or night_of(now, vault.zone), started_at=now, software_version=vault.software_version
+    )
+
+
+def _fail(vault: Vault, backup_set: BackupSet, problem: Exception) -> None:
+    backup_set.state, backup_set.ended_at = BackupSet.State.ABANDONED, vault.clock()
+    backup_set.trouble = f"{type(problem).__name__}: {problem}"[:500]
+    backup_set.save()
+
+
+def _make(vault: Vault, shelves: Shelves, backup_set: BackupSet, lease: Held, progress: Progress, workers: int) -> None:
+    key, _ = newest_key(vault, shelves.places, backup_set.stream_id, lease)
+    backup_set.key_number = key.number
+    lanes = [Lane(place, workers) for place in shelves.places]
+    deposit = Deposit(vault, lanes, backup_set, key, lease, threads=bool(workers))
+    try:
+        parts = ContentReader(vault, backup_set, deposit, progress).read()
+        deposit.finish()
+        catching_up.recheck(vault, shelves, backup_set.stream_id, lease, deposit.used)
+        catalogue.register_blobs(lease, backup_set, deposit.used)
+        _count(backup_set, parts, deposit)
+        body = _place_body(deposit, backup_set, parts, key)
+        _place_envelope(vault, deposit, backup_set, parts, body)
+        catching_up.catch_up(vault, shelves, backup_set.stream_id, lease)
+    finally:
+        deposit.close()
+    shelves.troubles.update({lane.place.name: lane.trouble for lane in lanes if lane.trouble})
+    _finish(vault, backup_set, lease)
+
+
+def _count(backup_set: BackupSet, parts: list[Part], deposit: Deposit) -> None:
+    counted = {what: sum(part.rows for part in parts if part.what == what) for what in ("rows", "history", "files")}
+    backup_set.rows, backup_set.history_rows, backup_set.files = counted["rows"], counted["history"], counted["files"]
+    backup_set.content_bytes += sum(chunk.length for part in parts for chunk in part.chunks)
+    backup_set.new_bytes, backup_set.new_blobs = sum(deposit.new_bytes.values()), len(deposit.new_bytes)
+    backup_set.reused_blobs = len(deposit.used) - len(deposit.new_bytes)
+    backup_set.save()
+
+
+def _place_body(deposit: Deposit, backup_set: BackupSet, parts: list[Part], key: StreamKey) -> Blob:
+    head = {"set": str(backup_set.id), "stream": str(backup_set.stream_id), "software": backup_set.software_version}
+    sealed = seal("".join(body_lines(head, parts)).encode(), key.recipient)
+    return _place_object(deposit, backup_set, "body", sealed.data, sealed.plain_size)
+
+
+def _place_object(deposit: Deposit, backup_set: BackupSet, kind: str, data: bytes, plain_size: int = 0) -> Blob:
+    sha256 = sha256_of(data)
+    blob = catalogue.intend(
+        deposit.lease, backup_set.stream_id, kind, str(backup_set.id), sha256=sha256, size=len(data), plain_size=plain_size, made_by=backup_set
+    )
+    errand = Errand(blob.id, blob.name, sha256, given=data)
+    for lane in deposit.lanes:
+        if kind != "envelope" or not catching_up.missing_at(lane.place, backup_set):
+            lane.submit(errand)
+    deposit.finish()
+    return blob
+
+
+def _place_envelope(vault: Vault, deposit: Deposit, backup_set: BackupSet, parts: list[Part], body: Blob) -> None:
+    blobs = Blob.objects.filter(id__in=idset.unpacked(bytes(backup_set.blob_ids))) if len(deposit.used) < catalogue.BATCH else None
+    named = sorted((blob.sha256, blob.size) for blob in (blobs if blobs is not None else _in_batches(deposit.used)))
+    envelope = {
+        "format": FORMAT,
+        "kind": "set",
+        "set": str(backup_set.id),
+        "stream": str(backup_set.stream_id),
+        "night": backup_set.night.isoformat(),
+        "snapshot_at": backup_set.snapshot_at.isoformat() if backup_set.snapshot_at else None,
+        "made_at": vault.clock().isoformat(),
+        "software": backup_set.software_version,
+        "policy": None,
+        "key": backup_set.key_number,
+        "schema": schema_digest(parts),
+        "body": {"name": body.name, "sha256": body.sha256, "size": body.size, "plain_size": body.plain_size},
+        "blobs": [[sha256, size] for sha256, size in named],
+        "counts": {
+            "rows": backup_set.rows,
+            "history": backup_set.history_rows,
+            "journal": sum(part.rows for part in parts if part.what == "journal"),
+            "files": backup_set.files,
+            "absent_files": backup_set.absent_files,
+        },
+    }
+    data = json.dumps(vault.signer.sign(envelope), sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    _place_object(deposit, backup_set, "envelope", data)
+
+
+def _in_batches(ids: set[int]) -> list[Blob]:
+    return [blob for batch in catalogue.batches(sorted(ids)) for blob in Blob.objects.filter(id__in=batch)]
+
+
+def schema_digest(parts: list[Part]) -> str:
+    """SHA-256 (hex) over what the set's parts are and which columns they have: equal for sets of one schema version."""
+    described = [[part.what, part.model, part.columns] for part in parts]
+    return hashlib.sha256(canonical.dump_bytes(described)).hexdigest()
+
+
+def _finish(vault: Vault, backup_set: BackupSet, lease: Held) -> None:
+    with leases.fenced(lease):
+        catching_up.note_protection(vault, backup_set)
+        if backup_set.complete_at is None:
+            raise NoLocation("The set is whole at no location.")
+        backup_set.state, backup_set.ended_at = BackupSet.State.MADE, vault.clock()
+        backup_set.save(update_fields=["state", "ended_at"])
+
+
+def _notes_of(swept: leftovers.Swept) -> list[str]:
+    notes = [f"{swept.removed} leftover objects of earlier runs were removed"] if swept.removed else []
+    if swept.unknown:
+        notes.append(f"{len(swept.unknown)} objects that nobody stored here were found and left alone, such as {swept.unknown[0]}")
+    return [*notes, *(f"could not be removed yet: {one}" for one in swept.left)]

@@ -1,0 +1,85 @@
+"""A vault with two folders, keys of its own and a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backups import keyfiles, locations
+from backups.locations import Named
+from backups.vault import Vault
+
+
+class Clock:
+    """The time, by hand."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 10, 2, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **amount: float) -> None:
+        self.now += timedelta(**amount)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    keyfiles.make_key_files(folder, "2026-03-01")
+    return folder
+
+
+@pytest.fixture
+def make_vault(key_folder: Path, clock: Clock, tmp_path: Path) -> Callable[..., Vault]:
+    """A vault over stores given by name, prepared."""
+
+    def make(**stores: Any) -> Vault:
+        rows = locations.sync_locations([Named(name, getattr(store, "url", name), name != "primary") for name, store in stores.items()])
+        signer = keyfiles.signer(key_folder)
+        for store in stores.values():
+            locations.prepare(store, signer, "read me\n", made="2026-03-01", sample=True)
+        places = tuple(locations.Place(row, store) for row, store in zip(rows, stores.values(), strict=True))
+        return Vault(places, keyfiles.key_ring(key_folder), signer, tmp_path / "spool", clock, software_version="test")
+
+    return make
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    found = {name: tmp_path / "locations" / name for name in ("primary", "offsite")}
+    for folder in found.values():
+        folder.mkdir(parents=True)
+    return found
+
+
+@pytest.fixture
+def vault(make_vault: Callable[..., Vault], folders: dict[str, Path]) -> Vault:
+    from backups.stores.folder import FolderStore
+
+    return make_vault(**{name: FolderStore(folder) for name, folder in folders.items()})
+
+
+@pytest.fixture
+def offsite_alone(vault: Vault) -> Vault:
+    return replace(vault, places=vault.places[1:])
+
+
+@pytest.fixture
+def acme(transactional_db: None, acting: Any) -> Any:
+    """A customer whose rows are committed: backups read on a connection of their own."""
+    from datetime import date
+
+    from subscriptions.onboarding import add_customer
+
+    return add_customer("acme", "Acme Bicycles", start=date(2026, 1, 1))
