@@ -25,7 +25,7 @@ L2L_ZONE = env.str("L2L_ZONE", "UTC")
 L2L_LOCATIONS = env.str(
     "L2L_LOCATIONS", f"primary=file://{L2L_HOME}/locations/primary offsite=file://{L2L_HOME}/locations/offsite"
 )
-L2L_OFFSITE = env.list("L2L_OFFSITE", default=["offsite"])
+L2L_OFFSITE = env.list("L2L_OFFSITE", default=["offsite"] if "offsite=" in L2L_LOCATIONS else [])
 L2L_SAMPLE = (L2L_HOME / "SAMPLE").exists()
 
 

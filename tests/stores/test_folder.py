@@ -162,6 +162,12 @@ class TestFlushing:
         store.remove("x")
         assert calls == ["flush store"]
 
+    def test_removing_leftovers(self, store: FolderStore, root: Path, calls: list[str]) -> None:
+        (root / ".tmp").mkdir()
+        (root / ".tmp/x+0011").write_bytes(b"half")
+        store.remove_leftovers("", ALWAYS)
+        assert calls == ["flush .tmp"]
+
 
 class TestRoot:
     def test_a_missing_root_is_unavailable_and_never_made(self, tmp_path: Path) -> None:
@@ -364,6 +370,13 @@ class TestFolders:
             (root / ".tmp" / file).write_bytes(b"half")
         store.remove("a/x")
         assert sorted(os.listdir(root / ".tmp")) == ["a+x+y+6677", "a+x0+4455"]
+
+    def test_what_others_put_into_the_hidden_folder_is_neither_shown_nor_swept(self, store: FolderStore, root: Path) -> None:
+        (root / ".tmp").mkdir()
+        for file in ("notes.txt", ".nfs0001", "a b+0011"):
+            (root / ".tmp" / file).write_bytes(b"")
+        assert list(store.leftovers()) == []
+        assert store.remove_leftovers("", ALWAYS) == 0
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+"""What every command shares: `--json`, one report at the end, known errors as a clear message and an exit status that is not 0."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from audit.errors import AuditError
+
+
+class BackOfficeCommand(BaseCommand):
+    """Subclasses write `work(**options)`, which ends with `self.report(...)`; `known` lists further exceptions that speak to the user."""
+
+    known: tuple[type[Exception], ...] = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else there")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self._json = options.pop("json", False)
+        try:
+            self.work(**options)
+        except ValidationError as problem:
+            raise CommandError("; ".join(_validation_lines(problem))) from problem
+        except (AuditError, ObjectDoesNotExist, OSError, *self.known) as problem:
+            raise CommandError(str(problem)) from problem
+
+    def work(self, **options: Any) -> None:
+        raise NotImplementedError
+
+    def report(self, lines: Iterable[str], document: Any) -> None:
+        """The result: lines for people, or the document for programs."""
+        if self._json:
+            self.stdout.write(json.dumps(document, ensure_ascii=False, default=str))
+        else:
+            for line in lines:
+                self.stdout.write(line)
+
+    def progress(self, every: float = 2.0) -> Callable[[str], None]:
+        """A function that tells on standard error how far the work is, at most once in `every` seconds."""
+        told_at = time.monotonic()
+
+        def tell(line: str) -> None:
+            nonlocal told_at
+            if time.monotonic() - told_at >= every:
+                told_at = time.monotonic()
+                print(line, file=sys.stderr, flush=True)
+
+        return tell
+
+
+def _validation_lines(problem: ValidationError) -> list[str]:
+    if hasattr(problem, "message_dict"):
+        return [f"{field}: {' '.join(messages)}" for field, messages in problem.message_dict.items()]
+    return list(problem.messages)

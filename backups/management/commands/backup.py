@@ -1,0 +1,107 @@
+"""`manage.py backup [CUSTOMER ...] [--night DATE]`: full sets now, all customers when none is named."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from audit import actors
+from audit.commands import BackOfficeCommand
+from audit.models import Stream
+from audit.registry import SYSTEM_STREAM
+from audit.sizes import in_units
+from backups import vault as vaults
+from backups.errors import BackupError
+from backups.nightly import Outcome, back_up
+from backups.stores.contract import StoreError
+from subscriptions.models import Customer
+
+
+class Command(BackOfficeCommand):
+    help = "Makes a full backup set of each named customer now, or of every customer and the system stream."
+    known = (BackupError, StoreError)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("customers", nargs="*", metavar="CUSTOMER", help="short code; all when none is named")
+        parser.add_argument("--night", type=date.fromisoformat, metavar="DATE", help="the night that the sets are for, e.g. 2026-11-23")
+
+    def work(self, *, customers: list[str], night: date | None, **options: Any) -> None:
+        streams = _streams(customers)
+        vault = vaults.from_settings()
+        outcomes, failures = [], {}
+        with actors.acting(actors.of_shell("backup")):
+            for stream in streams:
+                try:
+                    outcomes.append(back_up(vault, stream, night=night, progress=self.progress()))
+                except (*self.known, OSError) as problem:
+                    failures[stream.name] = str(problem)
+        self.report(_lines(outcomes, failures), [_document(one) for one in outcomes] + _failed(failures))
+        if failures or not all(outcome.good for outcome in outcomes):
+            raise CommandError(_what_is_wrong(outcomes, failures))
+
+
+def _streams(codes: list[str]) -> list[Stream]:
+    if not codes:
+        return list(Stream.objects.order_by("name"))
+    return [Stream.objects.get(pk=SYSTEM_STREAM if code == "system" else Customer.objects.all().by_code(code).pk) for code in codes]
+
+
+def _lines(outcomes: list[Outcome], failures: dict[str, str]) -> list[str]:
+    lines = []
+    for outcome in outcomes:
+        one = outcome.backup_set
+        took = (one.ended_at - one.started_at).total_seconds() if one.ended_at else 0.0
+        lines.append(
+            f"{one.stream.name}: set {str(one.id)[:8]} for the night of {one.night}: {one.rows:,} rows, {one.history_rows:,} history rows, "
+            f"{one.files:,} files, {in_units(one.content_bytes)}; new {one.new_blobs} blobs ({in_units(one.new_bytes)}), "
+            f"reused {one.reused_blobs}; whole at {', '.join(outcome.whole_at)}; {took:.1f} s"
+        )
+        lines += [f"  caught up: {outcome.caught_up} copies" for _ in [1] if outcome.caught_up]
+        lines += [f"  {note}" for note in outcome.notes]
+        lines += [f"  {name}: {why}" for name, why in outcome.troubles.items()]
+    if outcomes:
+        owed = outcomes[-1].owed
+        lines += [f"Owed to {name}: {count:,} copies, {in_units(size)}" for name, (count, size) in owed.items() if count]
+    return lines + [f"{name}: FAILED: {why}" for name, why in failures.items()]
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    one = outcome.backup_set
+    return {
+        "customer": one.stream.name,
+        "set": str(one.id),
+        "night": one.night.isoformat(),
+        "complete": one.complete_at is not None,
+        "protected": one.protected_at is not None,
+        "whole_at": outcome.whole_at,
+        "rows": one.rows,
+        "history_rows": one.history_rows,
+        "files": one.files,
+        "absent_files": one.absent_files,
+        "content_bytes": one.content_bytes,
+        "new_blobs": one.new_blobs,
+        "new_bytes": one.new_bytes,
+        "reused_blobs": one.reused_blobs,
+        "caught_up": outcome.caught_up,
+        "owed": {name: {"copies": count, "bytes": size} for name, (count, size) in outcome.owed.items()},
+        "troubles": outcome.troubles,
+        "notes": outcome.notes,
+    }
+
+
+def _failed(failures: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"customer": name, "failed": why} for name, why in failures.items()]
+
+
+def _what_is_wrong(outcomes: list[Outcome], failures: dict[str, str]) -> str:
+    unprotected = [one.backup_set.stream.name for one in outcomes if one.backup_set.protected_at is None]
+    absent = [one.backup_set.stream.name for one in outcomes if one.backup_set.absent_files]
+    parts = [f"{len(failures)} failed ({', '.join(failures)})"] if failures else []
+    if unprotected:
+        parts.append(f"{len(unprotected)} not yet at every required location ({', '.join(unprotected[:5])}); the next backup catches up")
+    if absent:
+        parts.append(f"{len(absent)} with files that the upload storage no longer has ({', '.join(absent[:5])}); look for them there")
+    return "Not all is as promised: " + "; ".join(parts)

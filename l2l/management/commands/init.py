@@ -1,0 +1,21 @@
+"""`manage.py init [--sample]`: migrations, keys, recovery kit, locations; safe to run again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from l2l import installing
+
+
+class Command(BaseCommand):
+    help = "Sets up this installation: database, keys, recovery kit, locations. Safe to run again."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--sample", action="store_true", help="add sample customers and people; marks the home as a sample for ever")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for line in installing.install(sample=options["sample"], verbosity=options["verbosity"]):
+            self.stdout.write(line)

@@ -1,0 +1,87 @@
+"""Whatever happens to a backup, nothing claims what is not there, and the next run finishes (design section 5)."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backups.models import BackupSet, Blob, Copy
+from subscriptions.onboarding import add_customer
+from tests.backups.simulation import World
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def world(acting: Any, key_folder: Path, tmp_path: Path, request: Any) -> World:
+    return World(getattr(request, "param", 1), key_folder, tmp_path / "spool")
+
+
+def live_through(world: World, rounds: int) -> None:
+    """Random changes, backups, crashes, damage and outages; every set is checked after each round."""
+    customer = add_customer(f"sim-{world.seed}", "Customer", start=date(2026, 1, 1))
+    world.change(customer)
+    for _ in range(rounds):
+        world.change(customer)
+        down = world.random.choice([None, None, None, *world.names])
+        if down:
+            world.stores[down].down = True
+        world.back_up(customer, crash_at=world.random.choice([None, world.random.randint(1, 150)]))
+        if down:
+            world.stores[down].down = False
+        world.check(customer)
+    world.change(customer)
+    outcome = world.back_up(customer)
+    assert outcome is not None and outcome.good, (world.seed, outcome)
+    assert world.check(customer) >= 2
+    assert_nothing_left(world, customer)
+
+
+def assert_nothing_left(world: World, customer: Any) -> None:
+    """No owed copies, no unfinished sets, no objects without a row, no rows without an object."""
+    assert not Copy.objects.exclude(state="present").exists()
+    assert not BackupSet.objects.filter(state="making").exists()
+    names = set(Blob.objects.filter(stream=customer.pk).values_list("name", flat=True))
+    for store in world.stores.values():
+        assert {name for name in store.objects if str(customer.pk) in name} == names, world.seed
+
+
+@pytest.mark.parametrize("world", range(3), indirect=True)
+def test_a_short_life(world: World) -> None:
+    live_through(world, rounds=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", range(100, 160), indirect=True)
+def test_a_longer_life(world: World) -> None:
+    live_through(world, rounds=8)
+
+
+def test_a_crash_at_every_step(world: World) -> None:
+    customer = add_customer("acme", "Acme", start=date(2026, 1, 1))
+    world.change(customer)
+    with world.crashing(None) as steps:
+        pass
+    crash_at = 1
+    while world.back_up(customer, crash_at=crash_at) is None:
+        world.check(customer)
+        crash_at += 7
+    assert crash_at > 60, steps
+    assert_nothing_left(world, customer)
+
+
+def test_a_damaged_blob_is_put_back_when_its_check_is_due(world: World) -> None:
+    from datetime import timedelta
+
+    customer = add_customer("acme", "Acme", start=date(2026, 1, 1))
+    world.change(customer)
+    world.back_up(customer)
+    damaged = world.damage()
+    world.now += timedelta(days=31)
+    outcome = world.back_up(customer)
+    assert outcome is not None and outcome.good
+    assert any("is damaged" in note for note in outcome.notes), (damaged, outcome.notes)
+    world.check(customer)
