@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable
 
 from backups import catalogue
-from backups.errors import NoLocation, StreamEnded
+from backups.errors import NoLocation, NowhereWhole, StreamEnded
 from backups.keyfiles import KeyRing
 from backups.leases import Held
 from backups.locations import Place
@@ -22,14 +22,18 @@ from backups.stores.contract import StoreError
 from backups.vault import Vault
 
 
-def newest_key(vault: Vault, places: Iterable[Place], stream: uuid.UUID, lease: Held) -> tuple[StreamKey, Blob]:
-    """The stream's key in use with its stored object; made when there is none yet. Raises `StreamEnded`, `NoLocation`, `NowhereWhole`."""
+def newest_key(vault: Vault, places: Iterable[Place], stream: uuid.UUID, lease: Held, notes: list[str]) -> StreamKey:
+    """The stream's newest key that these places can give; a new one when there is none, for one location down stops nothing.
+
+    Raises `StreamEnded`, `NoLocation`, `KeysMissing`. A key that could not be had is noted: its sets need the place that has it.
+    """
     places = list(places)
-    blob = Blob.objects.filter(stream=stream, kind="key", state=Blob.State.STORED).order_by("-id").first()
-    if blob is None:
-        return _make_key(vault, places, stream, lease)
-    wrapped = fetch(places, blob.name, blob.sha256)
-    return StreamKey.of_text(_number(blob.name), vault.keys.unwrap(wrapped)), blob
+    for blob in Blob.objects.filter(stream=stream, kind="key", state=Blob.State.STORED).order_by("-id"):
+        try:
+            return StreamKey.of_text(_number(blob.name), vault.keys.unwrap(fetch(places, blob.name, blob.sha256)))
+        except NowhereWhole as problem:
+            notes.append(f"{problem} Another key is used for this set.")
+    return _make_key(vault, places, stream, lease)
 
 
 def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int) -> StreamKey:
@@ -44,7 +48,7 @@ def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int) -> 
     raise NoLocation(f"No location gives the key {name}: {'; '.join(troubles)}.")
 
 
-def _make_key(vault: Vault, places: list[Place], stream: uuid.UUID, lease: Held) -> tuple[StreamKey, Blob]:
+def _make_key(vault: Vault, places: list[Place], stream: uuid.UUID, lease: Held) -> StreamKey:
     refuse_ended(places, stream)
     used = [_number(name) for name in Blob.objects.filter(stream=stream, kind="key").values_list("name", flat=True)]
     used += [_number(entry.name) for place in places for entry in place.store.list(f"keys/{stream}/")]
@@ -60,7 +64,7 @@ def _make_key(vault: Vault, places: list[Place], stream: uuid.UUID, lease: Held)
             troubles.append(f"{place.name}: {problem}")
     if not Copy.objects.filter(blob=blob, state=Copy.State.PRESENT).exists():
         raise NoLocation(f"The customer's new key could not be stored anywhere: {'; '.join(troubles)}.")
-    return key, blob
+    return key
 
 
 def refuse_ended(places: Iterable[Place], stream: uuid.UUID) -> None:

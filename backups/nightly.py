@@ -96,7 +96,7 @@ def _fail(vault: Vault, backup_set: BackupSet, problem: Exception) -> None:
 
 
 def _make(vault: Vault, shelves: Shelves, backup_set: BackupSet, lease: Held, progress: Progress, workers: int) -> None:
-    key, _ = newest_key(vault, shelves.places, backup_set.stream_id, lease)
+    key = newest_key(vault, shelves.places, backup_set.stream_id, lease, shelves.notes)
     backup_set.key_number = key.number
     lanes = [Lane(place, workers) for place in shelves.places]
     deposit = Deposit(vault, lanes, backup_set, key, lease, threads=bool(workers))

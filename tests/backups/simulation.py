@@ -113,13 +113,14 @@ class World:
         DataRecord.objects.create(customer=customer, kind="part", reference=self._word(), data={"Note": self._word() * 20})
 
     def _alter(self, customer: Customer) -> None:
-        found = DataRecord.objects.filter(customer=customer).order_by("?").first()
-        if found is not None:
+        keys = list(DataRecord.objects.filter(customer=customer).order_by("pk").values_list("pk", flat=True))
+        if keys:
+            found = DataRecord.objects.get(pk=self.random.choice(keys))
             found.data = {**found.data, "Changed": self._word()}
             found.save()
 
     def _remove(self, customer: Customer) -> None:
-        found = DataRecord.objects.filter(customer=customer).first()
+        found = DataRecord.objects.filter(customer=customer).order_by("pk").first()
         if found is not None:
             found.delete()
 

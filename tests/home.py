@@ -1,0 +1,49 @@
+"""A scratch installation, worked through its commands in processes of their own, as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Home:
+    """`manage` runs a command to its end, `start` begins one that the test may kill."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("L2L_")}
+        kept.pop("DATABASE_URL", None)
+        return kept | {"L2L_HOME": str(self.folder), "DJANGO_SETTINGS_MODULE": "l2l.settings"}
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        return [sys.executable, str(PROJECT / "manage.py"), *arguments]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self._command(arguments), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT
+        )
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self._command(arguments), env=self.environment, capture_output=True, text=True, cwd=PROJECT, check=False)
+
+    def manage(self, *arguments: str) -> str:
+        """Standard output; the test fails when the command does."""
+        done = self.run(*arguments)
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.manage(*arguments, "--json"))
+
+    def location(self, name: str) -> Path:
+        return self.folder / "locations" / name
