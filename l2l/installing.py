@@ -12,6 +12,7 @@ from django.utils import timezone
 from backups import keyfiles, locations
 from backups.errors import BackupError
 from backups.stores.contract import StoreError
+from l2l.sample import add_sample
 
 LOCATION_README = "l2l/location-readme.txt"
 
@@ -24,6 +25,8 @@ def install(*, sample: bool, verbosity: int = 1) -> Iterator[str]:
     new_kit = keyfiles.make_key_files(settings.L2L_KEYS, timezone.now().date().isoformat())
     call_command("migrate", verbosity=0, interactive=False)
     yield from prepare_locations(sample=sample)
+    if sample:
+        yield from add_sample()
     if new_kit:
         yield from kit_warning()
 

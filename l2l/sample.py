@@ -1,0 +1,99 @@
+"""The sample customers and people of `make run`: made by the real verbs, in a home that is marked as a sample for ever."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+
+import audit
+from audit.models import Stream
+from backups import vault as vaults
+from backups.nightly import back_up
+from l2l.admin.roles import ensure_roles
+from subscriptions.importing import import_content
+from subscriptions.models import Customer, DataRecord
+from subscriptions.onboarding import add_customer
+from subscriptions.sample_content import write_sample
+
+PEOPLE = {
+    "ada": ("account manager", "Ada Account"),
+    "bo": ("account manager", "Bo Broker"),
+    "olga": ("backup operator", "Olga Operator"),
+    "aud": ("auditor", "Aud Auditor"),
+    "admin": ("", "Administrator"),
+}
+CUSTOMERS = {
+    "northwind": ("Northwind Bicycles", "ada", "Europe/Berlin", {}),
+    "kasseler": ("Kasseler Gießerei GmbH", "ada", "Europe/Berlin", {"agreed_retention_years": 10, "agreed_destruction_days": 14}),
+    "maple": ("Maple Leaf Motors", "bo", "America/Toronto", {"end": date.today() + timedelta(days=80)}),  # noqa: DTZ011  (a date on paper)
+}
+
+
+def sign_in_file() -> Path:
+    return settings.L2L_HOME / "sample-sign-ins.txt"
+
+
+def sign_ins() -> list[str]:
+    """The sample's names and passwords, for the person at the keyboard; nothing in a real home."""
+    path = sign_in_file()
+    if not settings.L2L_SAMPLE or not path.exists():
+        return ["Sign in with a user made by 'manage.py createsuperuser'."]
+    return ["Sign in as:", *(f"  {line}" for line in path.read_text().splitlines())]
+
+
+def add_sample() -> Iterator[str]:
+    """People, three customers with content, two nights of sets; what is there already is left alone."""
+    ensure_roles()
+    with audit.acting("sample", reason="sample data", source="init --sample"):
+        yield from _add_people()
+        for number, code in enumerate(CUSTOMERS):
+            if not Customer.objects.filter(code=code).exists():
+                yield f"Adding the sample customer {code}"
+                _add_customer(code, number)
+
+
+def _add_people() -> Iterator[str]:
+    users, path, lines = get_user_model().objects, sign_in_file(), []
+    if users.exists():
+        return
+    for name, (role, full_name) in PEOPLE.items():
+        password = secrets.token_urlsafe(9)
+        first, _, last = full_name.partition(" ")
+        user = users.create_user(name, f"{name}@example.org", password, first_name=first, last_name=last, is_staff=True, is_superuser=not role)
+        if role:
+            user.groups.add(Group.objects.get(name=role))
+        lines.append(f"{name:<8}{password:<16}{role or 'administrator of everything (sample only)'}")
+    path.touch(mode=0o600)
+    path.write_text("\n".join(lines) + "\n")
+    yield f"Made {len(PEOPLE)} sample people"
+
+
+def _add_customer(code: str, number: int) -> None:
+    name, manager, zone, terms = CUSTOMERS[code]
+    customer = add_customer(
+        code, name, start=date(2024, 1, 1 + number), account_manager=get_user_model().objects.get(username=manager), zone=zone, **terms
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        write_sample(Path(folder), seed=number, size="small")
+        import_content(customer, Path(folder))
+    stream, vault = Stream.objects.get(pk=customer.pk), vaults.from_settings()
+    back_up(vault, stream)
+    _edit(customer)
+    back_up(vault, stream)
+
+
+def _edit(customer: Customer) -> None:
+    """A few changes by hand, so that history has something to show."""
+    with audit.because("corrected after a call with the customer"):
+        for record in DataRecord.objects.filter(customer=customer).order_by("pk")[:5]:
+            record.data = {**record.data, "Note": "checked by telephone"}
+            record.save()
+    with audit.because("entered twice"):
+        DataRecord.objects.filter(customer=customer).order_by("-pk")[0].delete()
