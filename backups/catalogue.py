@@ -54,7 +54,14 @@ def intend_pack(lease: Held, backup_set: BackupSet, sealed: Sealed, pack: Pack, 
     stream = backup_set.stream_id
     with fenced(lease):
         blob = intend(
-            lease, stream, "blob", sealed.sha256, sha256=sealed.sha256, size=len(sealed.data), plain_size=sealed.plain_size, made_by=backup_set
+            lease,
+            stream,
+            "blob",
+            sealed.sha256,
+            sha256=sealed.sha256,
+            size=len(sealed.data),
+            plain_size=sealed.plain_size,
+            made_by=backup_set,
         )
         rows, offset = [], 0
         for chunk in pack.chunks:

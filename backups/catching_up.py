@@ -149,6 +149,8 @@ def owed_to(locations: Sequence[Location]) -> dict[str, tuple[int, int]]:
     """For each location's name how many copies are owed to it, and how many bytes."""
     owed: dict[str, tuple[int, int]] = {}
     for location in locations:
-        sizes = Copy.objects.filter(location=location, state=Copy.State.OWED, blob__state=Blob.State.STORED).values_list("blob__size", flat=True)
+        sizes = Copy.objects.filter(location=location, state=Copy.State.OWED, blob__state=Blob.State.STORED).values_list(
+            "blob__size", flat=True
+        )
         owed[location.name] = (len(sizes), sum(sizes))
     return owed

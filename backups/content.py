@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -13,8 +14,6 @@ from typing import IO, Any
 
 from django.core.files.storage import Storage
 from django.db import models
-
-import hashlib
 
 from audit import registry, rows
 from audit.fields import TrackedFileField
@@ -83,7 +82,9 @@ class ContentReader:
 
     def _model_parts(self, moment: Snapshot, protected: Protected) -> list[Draft]:
         history = protected.history_model
-        file_columns = [[_column(protected.model, name) for name in (one.name, one.digest_field, one.size_field)] for one in protected.files]
+        file_columns = [
+            [_column(protected.model, name) for name in (one.name, one.digest_field, one.size_field)] for one in protected.files
+        ]
         parts = []
         for what, queryset in (
             ("rows", protected.rows(self.stream)),
@@ -153,7 +154,8 @@ class ContentReader:
         known = self._known(file)
         if known is not None:
             return known
-        sha256, size, slips = hashlib.sha256(), 0, []
+        sha256, size, whole = hashlib.sha256(), 0, False
+        slips: list[Slip] = []
 
         def pieces() -> Iterator[bytes]:
             nonlocal size
@@ -166,12 +168,11 @@ class ContentReader:
             for chunk in cut_file(pieces()):
                 slips.append(self.deposit.add(chunk))
                 self.deposit.lease.keep()
+            whole = (sha256.hexdigest(), size) == (file.sha256, file.size)
         except FileNotFoundError:
-            return self._absent()
-        return slips if (sha256.hexdigest(), size) == (file.sha256, file.size) else self._absent()
-
-    def _absent(self) -> None:
-        self.set.absent_files += 1
+            whole = False
+        self.set.absent_files += not whole
+        return slips if whole else None
 
     def _known(self, file: WantedFile) -> list[Slip] | None:
         if not SHA256.fullmatch(file.sha256):
@@ -210,11 +211,11 @@ def _columns(model: type[models.Model]) -> list[dict[str, Any]]:
 
 
 def _key(model: type[models.Model]) -> str:
-    return model._meta.pk.column  # type: ignore[union-attr,return-value]
+    return str(model._meta.pk.column)
 
 
 def _column(model: type[models.Model], name: str) -> str:
-    return model._meta.get_field(name).column  # type: ignore[union-attr]
+    return str(next(field.column for field in model._meta.concrete_fields if field.name == name))
 
 
 def _reference(protected: Protected) -> str:
@@ -225,6 +226,6 @@ def _write_names(listing: IO[str], moment: Snapshot, protected: Protected, one: 
     names = (one.name, one.digest_field, one.size_field)
     named = {f"{one.name}__gt": ""}  # neither empty nor null
     live = protected.rows(stream).filter(**named).values_list(*names)
-    past = models.QuerySet(protected.history_model).filter(history_stream=stream, **named).values_list(*names)
+    past: models.QuerySet = models.QuerySet(protected.history_model).filter(history_stream=stream, **named).values_list(*names)
     for row in moment.values(live.order_by().union(past.order_by()).order_by(one.name)):
         listing.write(json.dumps(row) + "\n")

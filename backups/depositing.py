@@ -55,7 +55,9 @@ class Filling:
 class Deposit:
     """One run's storing. Call `add` for each chunk, `seal_rest` at the end, then `finish`."""
 
-    def __init__(self, vault: Vault, lanes: list[Lane], backup_set: BackupSet, key: StreamKey, lease: Held, *, threads: bool = True) -> None:
+    def __init__(
+        self, vault: Vault, lanes: list[Lane], backup_set: BackupSet, key: StreamKey, lease: Held, *, threads: bool = True
+    ) -> None:
         self.vault, self.lanes, self.set, self.key, self.lease = vault, lanes, backup_set, key, lease
         self.usable = catalogue.present_at(backup_set.stream_id, [lane.place for lane in lanes])
         self.used: set[int] = set()

@@ -1,14 +1,14 @@
 """The backups app's exceptions. The message is what the user reads: it says what to do.
 
-    BackupError
-    ├── KeysMissing        no usable key files; init or the recovery kit helps
-    ├── StreamEnded        the customer was destroyed: nothing of it may be made again
-    ├── Busy               another process works on the customer
-    ├── LeaseLost          our time ran out and somebody else took over; we stop writing
-    ├── NoLocation         no location can take or give anything now
-    ├── NowhereWhole       an object that no location has whole
-    ├── NoSet              there is no set to restore from
-    └── TargetInTheWay     the folder to restore into is not empty
+BackupError
+├── KeysMissing        no usable key files; init or the recovery kit helps
+├── StreamEnded        the customer was destroyed: nothing of it may be made again
+├── Busy               another process works on the customer
+├── LeaseLost          our time ran out and somebody else took over; we stop writing
+├── NoLocation         no location can take or give anything now
+├── NowhereWhole       an object that no location has whole
+├── NoSet              there is no set to restore from
+└── TargetInTheWay     the folder to restore into is not empty
 """
 
 

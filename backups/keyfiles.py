@@ -52,7 +52,9 @@ class KeyRing:
         try:
             return pyrage.decrypt(wrapped, [self.master]).decode()
         except pyrage.DecryptError as problem:
-            raise KeysMissing(f"The master key of this installation does not open a customer's key ({problem}). Use the key in the recovery kit.") from None
+            raise KeysMissing(
+                f"The master key of this installation does not open a customer's key ({problem}). Use the key in the recovery kit."
+            ) from None
 
 
 def make_key_files(folder: Path, made: str) -> bool:
@@ -63,9 +65,7 @@ def make_key_files(folder: Path, made: str) -> bool:
         return False
     master, escrow, signing = Identity.generate(), Identity.generate(), new_secret()
     signer = Signer(signing)
-    kit = _KIT_TEXT.format(
-        made=made, folder=folder, master=master, escrow=escrow, signing=signing.hex(), fingerprint=signer.fingerprint
-    )
+    kit = _KIT_TEXT.format(made=made, folder=folder, master=master, escrow=escrow, signing=signing.hex(), fingerprint=signer.fingerprint)
     # The kit first and the master key last: a run cut short in between is repeated whole.
     for name, text in ((KIT, kit), ("escrow.recipient", str(escrow.to_public())), ("signing.key", signing.hex())):
         (folder / name).unlink(missing_ok=True)

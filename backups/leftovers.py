@@ -6,6 +6,7 @@ ones included. Objects that no row knows are reported and never removed.
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from backups.leases import Held, fenced
 from backups.manifest import BadManifest, check_envelope, object_name
 from backups.models import BackupSet, Blob, Copy
 from backups.placing import sha256_of
-from backups.stores.contract import StoreError, StoreRefused, StoreUnavailable
+from backups.stores.contract import Store, StoreError
 from backups.vault import Vault
 
 
@@ -70,8 +71,6 @@ def _finished_after_all(vault: Vault, shelves: Shelves, backup_set: BackupSet, l
 
 
 def _verifies(vault: Vault, data: bytes, backup_set: BackupSet) -> bool:
-    import json
-
     try:
         envelope = verify(json.loads(data), vault.fingerprint)
         check_envelope(envelope, stream=str(backup_set.stream_id), ident=str(backup_set.id))
@@ -107,16 +106,16 @@ def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> Swe
     return Swept(removed, tuple(unknown(shelves, stream)), tuple(left))
 
 
-def _removed(store: object, name: str) -> str:
+def _removed(store: Store, name: str) -> str:
     try:
-        store.remove(name)  # type: ignore[attr-defined]
-    except (StoreRefused, StoreUnavailable, StoreError) as problem:
+        store.remove(name)
+    except StoreError as problem:
         return str(problem)
     return ""
 
 
 def condemn(stream: uuid.UUID, lease: Held) -> int:
-    """Marks the stored content that no set names, and what stands of abandoned sets; returns how many. From then on it is absent for writers."""
+    """Marks the stored content that no set names, and what stands of abandoned sets, as absent for writers; returns how many."""
     with fenced(lease):
         named: set[int] = set()
         for ids in BackupSet.objects.filter(stream=stream).exclude(state=BackupSet.State.ABANDONED).values_list("blob_ids", flat=True):

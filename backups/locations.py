@@ -79,7 +79,9 @@ def sync_locations(named: list[Named]) -> list[Location]:
 def open_places(named: list[Named], environment: Mapping[str, str] = os.environ) -> list[Place]:
     """Every named location with its store; nothing is asked of the stores yet."""
     rows = sync_locations(named)
-    return [Place(row, open_store(one.url, credentials=credentials_of(one.name, environment))) for row, one in zip(rows, named, strict=True)]
+    return [
+        Place(row, open_store(one.url, credentials=credentials_of(one.name, environment))) for row, one in zip(rows, named, strict=True)
+    ]
 
 
 def prepare(store: Store, signer: Signer, readme: str, *, made: str, sample: bool) -> None:

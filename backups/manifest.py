@@ -1,7 +1,8 @@
 """What a set says of itself: the signed envelope, and the encrypted body (pure; docs/format.md is the same in prose).
 
 The **body** is NDJSON: a head, then for each part a line that describes it followed by one line a chunk, then an end line with counts. The
-**envelope** is one signed JSON document without content: it names the body and every blob by digest, so that a location is checked without a key.
+**envelope** is one signed JSON document without content: it names the body and every blob by digest, so that a location can be checked
+without a key.
 """
 
 from __future__ import annotations

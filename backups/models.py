@@ -1,4 +1,4 @@
-"""The catalogue: locations, sets, stored objects and their copies, chunks, leases. It can be rebuilt from a location; it is never journaled."""
+"""The catalogue: locations, sets, stored objects and their copies, chunks, leases. Bookkeeping: it is never journaled."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One full backup of one customer: `back_up` (P1, P3, P4; design section 5).
 
-Order is safety: intents, blobs, the set's list of blobs, body, envelope. A set counts at a location when its envelope was read back there after all
-that it names. Killed at any moment, nothing claims what is not there, and the next run uses what was stored.
+Order is safety: intents, blobs, the set's list of blobs, body, envelope. A set counts at a location when its envelope was read back there
+after all that it names. Killed at any moment, nothing claims what is not there, and the next run uses what was stored.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Outcome:
         return self.backup_set.protected_at is not None and not self.backup_set.absent_files
 
 
-def back_up(vault: Vault, stream: Stream, *, night: date | None = None, progress: Progress = lambda _: None, workers: int = WORKERS) -> Outcome:
+def back_up(
+    vault: Vault, stream: Stream, *, night: date | None = None, progress: Progress = lambda _: None, workers: int = WORKERS
+) -> Outcome:
     """A new set of the stream as it is now, at every location that can be used.
 
     Raises `Busy`, `NoLocation`, `StreamEnded`, `KeysMissing`, `LeaseLost`, and what the upload storage raises. A location that fails
@@ -70,7 +72,9 @@ def back_up(vault: Vault, stream: Stream, *, night: date | None = None, progress
         swept = leftovers.sweep(vault, shelves, stream.id, lease)
     notes = [*shelves.notes, *_notes_of(swept)]
     places = catching_up.places_with(backup_set)
-    return Outcome(backup_set, places, shelves.troubles, notes, catching_up.owed_to(Location.objects.filter(in_force=True)), caught_up)
+    return Outcome(
+        backup_set, places, shelves.troubles, notes, catching_up.owed_to(list(Location.objects.filter(in_force=True))), caught_up
+    )
 
 
 def _open_shelves(vault: Vault, stream: uuid.UUID) -> Shelves:
@@ -133,7 +137,14 @@ def _place_body(deposit: Deposit, backup_set: BackupSet, parts: list[Part], key:
 def _place_object(deposit: Deposit, backup_set: BackupSet, kind: str, data: bytes, plain_size: int = 0) -> Blob:
     sha256 = sha256_of(data)
     blob = catalogue.intend(
-        deposit.lease, backup_set.stream_id, kind, str(backup_set.id), sha256=sha256, size=len(data), plain_size=plain_size, made_by=backup_set
+        deposit.lease,
+        backup_set.stream_id,
+        kind,
+        str(backup_set.id),
+        sha256=sha256,
+        size=len(data),
+        plain_size=plain_size,
+        made_by=backup_set,
     )
     errand = Errand(blob.id, blob.name, sha256, given=data)
     for lane in deposit.lanes:

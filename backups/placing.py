@@ -37,7 +37,7 @@ def fetch(places: Iterable[Place], name: str, sha256: str, notes: list[str] | No
 
     Raises `NowhereWhole`, which lists what was found where.
     """
-    found = []
+    found: list[str] = []
     for place in places:
         try:
             data = place.store.get(name)

@@ -1,7 +1,8 @@
 """Reading sets from locations, without the database: which sets there are, and the rows and files of one (design sections 5 and 8).
 
-Everything is checked as it is read: the envelope's signature against the trusted fingerprint, the body's and each blob's digest, each chunk's digest. An
-object that is damaged or missing at one place is taken from another, and `notes` says so; one that no place has whole is `NowhereWhole`.
+Everything is checked as it is read: the envelope's signature against the trusted fingerprint, the digests of the body, of each blob and
+each chunk. An object that is damaged or missing at one place is taken from another, and `notes` says so; one that no place has whole is
+`NowhereWhole`.
 """
 
 from __future__ import annotations
@@ -141,7 +142,9 @@ class SetReader:
         try:
             return unseal(fetch(self.places, name, sha256, self.notes), self.key.identity, limit=limit)
         except NotOpened as problem:
-            raise NowhereWhole(f"{name} has the right digest and does not open ({problem}): the customer's key is not the one it was sealed for.") from None
+            raise NowhereWhole(
+                f"{name} has the right digest and does not open ({problem}): the customer's key is not the one it was sealed for."
+            ) from None
 
 
 def open_set(places: Sequence[Place], keys: KeyRing, stream: str, found: FoundSet, notes: list[str]) -> SetReader:

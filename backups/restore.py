@@ -73,10 +73,10 @@ def restore(
     reason: str = "",
     progress: Progress = lambda _: None,
 ) -> Report:
-    """The customer's content as `rows/`, `history/`, `journal/`, `files/` and `restore.json` under `folder`, from the newest set or the named one.
+    """The customer's content from the newest set or the named one, under `folder`: rows/, history/, journal/, files/, restore.json.
 
-    Raises `TargetInTheWay`, `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole` (what no location has whole), `BadManifest`,
-    `OSError` (the disk). Nothing stands under `folder` unless it returns.
+    Raises `TargetInTheWay`, `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole` (what no location has whole),
+    `BadManifest`, `OSError` (the disk). Nothing stands under `folder` unless it returns.
     """
     _refuse_target(folder)
     places, troubles = vault.usable()
@@ -245,5 +245,3 @@ def _hand_over(
         if folder.exists():
             folder.rmdir()
         partial.rename(folder)
-
-

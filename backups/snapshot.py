@@ -1,7 +1,7 @@
 """One consistent moment of the database, read on a connection of its own while writers go on (design section 5).
 
-SQLite: a read transaction in WAL mode. PostgreSQL: REPEATABLE READ, READ ONLY. Neither blocks writers. Close it as soon as the rows are read: it keeps
-SQLite's WAL from shrinking and PostgreSQL's vacuum from cleaning.
+SQLite: a read transaction in WAL mode. PostgreSQL: REPEATABLE READ, READ ONLY. Neither blocks writers. Close it as soon as the rows are
+read: it keeps SQLite's WAL from shrinking and PostgreSQL's vacuum from cleaning.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Snapshot:
 
     def lines(self, queryset: models.QuerySet) -> Iterator[tuple[int | str, str]]:
         """Each row as (key, canonical JSON), in the order of the primary key; memory is bounded."""
-        model = queryset.model
-        ordered = queryset.order_by(model._meta.pk.name)
+        model: type[models.Model] = queryset.model
+        ordered = queryset.order_by("pk")
         text = row_text(model, self.connection)
         if text is not None:
             for key, line in self.values(ordered.annotate(canonical_text=text).values_list("pk", "canonical_text")):
@@ -37,7 +37,7 @@ class Snapshot:
         names = [column.attname for column in rows.columns(model)]
         for values in self._converted(ordered.values_list(*names)):
             row = dict(zip(names, values, strict=True))
-            key = row[model._meta.pk.attname]
+            key = row[str(model._meta.pk.attname)]
             yield (key if isinstance(key, int) else str(key)), rows.row_json(model, row)
 
     def values(self, queryset: models.QuerySet) -> Iterator[tuple[Any, ...]]:

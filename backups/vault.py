@@ -18,6 +18,8 @@ from backups.errors import NoLocation
 from backups.keyfiles import KeyRing
 from backups.locations import Place
 
+UTC = ZoneInfo("UTC")
+
 
 @dataclass(frozen=True)
 class Vault:
@@ -28,7 +30,7 @@ class Vault:
     signer: Signer
     spool: Path
     clock: Callable[[], datetime] = timezone.now
-    zone: ZoneInfo = ZoneInfo("UTC")
+    zone: ZoneInfo = UTC
     software_version: str = ""
 
     @cached_property

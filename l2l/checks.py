@@ -1,4 +1,4 @@
-"""Wrong settings are reported by id, with a hint, before anything runs (`manage.py check`). Ids `l2l.E0xx` and, for warnings, `l2l.W0xx`."""
+"""Wrong settings are reported by id, with a hint, before anything runs (`manage.py check`): errors `l2l.E0xx`, warnings `l2l.W0xx`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def _zone() -> Iterator[checks.CheckMessage]:
         ZoneInfo(settings.L2L_ZONE)
     except (ZoneInfoNotFoundError, ValueError):
         yield checks.Error(
-            f"L2L_ZONE names no time zone: {settings.L2L_ZONE!r}", hint="Use a name such as Europe/Berlin, America/New_York or UTC.", id="l2l.E001"
+            f"L2L_ZONE names no time zone: {settings.L2L_ZONE!r}",
+            hint="Use a name such as Europe/Berlin, America/New_York or UTC.",
+            id="l2l.E001",
         )
 
 
@@ -47,13 +49,19 @@ def _locations() -> Iterator[checks.CheckMessage]:
     try:
         named = locations.named_locations(settings.L2L_LOCATIONS, settings.L2L_OFFSITE)
     except BackupError as problem:
-        yield checks.Error(str(problem), hint="For example: primary=file:///srv/l2l offsite=s3://bucket/l2l?region=eu-central-1", id="l2l.E002")
+        yield checks.Error(
+            str(problem), hint="For example: primary=file:///srv/l2l offsite=s3://bucket/l2l?region=eu-central-1", id="l2l.E002"
+        )
         return
     for one in named:
         try:
             open_store(one.url, credentials=locations.credentials_of(one.name))
         except (StoreRefused, OSError) as problem:
-            yield checks.Error(f"Location {one.name}: {problem}", hint=f"See L2L_LOCATIONS and L2L_LOCATION_{one.name.upper()}_* in .env.example.", id="l2l.E003")
+            yield checks.Error(
+                f"Location {one.name}: {problem}",
+                hint=f"See L2L_LOCATIONS and L2L_LOCATION_{one.name.upper()}_* in .env.example.",
+                id="l2l.E003",
+            )
     if len(named) < 2:
         yield checks.Warning("There is only one location", hint="Name at least two in L2L_LOCATIONS: P3 promises several.", id="l2l.W001")
 
@@ -61,15 +69,21 @@ def _locations() -> Iterator[checks.CheckMessage]:
 def _offsite() -> Iterator[checks.CheckMessage]:
     names = {word.partition("=")[0] for word in settings.L2L_LOCATIONS.split()}
     if not names & set(settings.L2L_OFFSITE):
-        yield checks.Warning("No location is offsite", hint="Name the offsite ones in L2L_OFFSITE, separated by commas: P3 promises one.", id="l2l.W002")
+        yield checks.Warning(
+            "No location is offsite", hint="Name the offsite ones in L2L_OFFSITE, separated by commas: P3 promises one.", id="l2l.W002"
+        )
     for name in sorted(set(settings.L2L_OFFSITE) - names):
-        yield checks.Error(f"L2L_OFFSITE names {name!r}, which is no location", hint="Use a name that stands in L2L_LOCATIONS.", id="l2l.E004")
+        yield checks.Error(
+            f"L2L_OFFSITE names {name!r}, which is no location", hint="Use a name that stands in L2L_LOCATIONS.", id="l2l.E004"
+        )
 
 
 def _database() -> Iterator[checks.CheckMessage]:
     engine = settings.DATABASES["default"]["ENGINE"].rpartition(".")[2]
     if engine not in ("sqlite3", "postgresql"):
-        yield checks.Error(f"The database engine {engine} is not supported", hint="Use SQLite (the default) or a postgres:// DATABASE_URL.", id="l2l.E005")
+        yield checks.Error(
+            f"The database engine {engine} is not supported", hint="Use SQLite (the default) or a postgres:// DATABASE_URL.", id="l2l.E005"
+        )
 
 
 def _sample_in_production() -> Iterator[checks.CheckMessage]:
@@ -92,12 +106,16 @@ def _keys() -> Iterator[checks.CheckMessage]:
 def _kit_left_behind() -> Iterator[checks.CheckMessage]:
     kit = Path(settings.L2L_KEYS) / keyfiles.KIT
     if kit.exists():
-        yield checks.Warning(f"The recovery kit still lies on this machine ({kit})", hint="Store it elsewhere, then delete it here.", id="l2l.W003")
+        yield checks.Warning(
+            f"The recovery kit still lies on this machine ({kit})", hint="Store it elsewhere, then delete it here.", id="l2l.W003"
+        )
 
 
 def _https() -> Iterator[checks.CheckMessage]:
     if not settings.HTTPS:
-        yield checks.Warning("L2L_HTTPS is off", hint="Serve through TLS and set L2L_HTTPS=1 (and L2L_BEHIND_PROXY=1 behind a proxy).", id="l2l.W004")
+        yield checks.Warning(
+            "L2L_HTTPS is off", hint="Serve through TLS and set L2L_HTTPS=1 (and L2L_BEHIND_PROXY=1 behind a proxy).", id="l2l.W004"
+        )
 
 
 @receiver(connection_created)
@@ -109,4 +127,6 @@ def assert_sqlite_options(sender: Any, connection: BaseDatabaseWrapper, **kwargs
         found = {name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in WANTED_PRAGMAS}
     wrong = {name: value for name, value in found.items() if value != WANTED_PRAGMAS[name]}
     if wrong:
-        raise ImproperlyConfigured(f"SQLite did not take the options it needs: {wrong} instead of {WANTED_PRAGMAS}. Is the file on a network disk?")
+        raise ImproperlyConfigured(
+            f"SQLite did not take the options it needs: {wrong} instead of {WANTED_PRAGMAS}. Is the file on a network disk?"
+        )

@@ -81,8 +81,12 @@ class Demo:
         """One command to its end; its JSON document, if it gives one."""
         began = time.monotonic()
         asked = [*arguments, "--json"] if arguments[0] != "init" else list(arguments)
-        done = subprocess.run(
-            [sys.executable, str(settings.BASE_DIR / "manage.py"), *asked], env=self._environment(), capture_output=True, text=True, check=False
+        done = subprocess.run(  # noqa: S603  (our own commands)
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), *asked],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise DemoFailed(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
@@ -96,7 +100,8 @@ class Demo:
     def _tell_set(self, one: dict[str, Any]) -> None:
         self.say(
             f"  {one['rows']:,} rows, {one['history_rows']:,} history rows, {one['files']:,} files, {in_units(one['content_bytes'])}: "
-            f"stored {one['new_blobs']} new blobs ({in_units(one['new_bytes'])}), reused {one['reused_blobs']}; whole at {', '.join(one['whole_at'])}"
+            f"stored {one['new_blobs']} new blobs ({in_units(one['new_bytes'])}), reused {one['reused_blobs']}; "
+            f"whole at {', '.join(one['whole_at'])}"
         )
 
     def _restore_and_compare(self, which: str, set_id: str, expected: Content) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -29,7 +30,7 @@ PEOPLE = {
     "aud": ("auditor", "Aud Auditor"),
     "admin": ("", "Administrator"),
 }
-CUSTOMERS = {
+CUSTOMERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "northwind": ("Northwind Bicycles", "ada", "Europe/Berlin", {}),
     "kasseler": ("Kasseler Gießerei GmbH", "ada", "Europe/Berlin", {"agreed_retention_years": 10, "agreed_destruction_days": 14}),
     "maple": ("Maple Leaf Motors", "bo", "America/Toronto", {"end": date.today() + timedelta(days=80)}),  # noqa: DTZ011  (a date on paper)
@@ -66,7 +67,9 @@ def _add_people() -> Iterator[str]:
     for name, (role, full_name) in PEOPLE.items():
         password = secrets.token_urlsafe(9)
         first, _, last = full_name.partition(" ")
-        user = users.create_user(name, f"{name}@example.org", password, first_name=first, last_name=last, is_staff=True, is_superuser=not role)
+        user = users.create_user(
+            name, f"{name}@example.org", password, first_name=first, last_name=last, is_staff=True, is_superuser=not role
+        )
         if role:
             user.groups.add(Group.objects.get(name=role))
         lines.append(f"{name:<8}{password:<16}{role or 'administrator of everything (sample only)'}")

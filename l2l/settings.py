@@ -21,10 +21,8 @@ L2L_HOME = Path(env.str("L2L_HOME", str(BASE_DIR / "var"))).resolve()
 L2L_KEYS = Path(env.str("L2L_KEYS", str(L2L_HOME / "keys"))).resolve()
 L2L_SPOOL = Path(env.str("L2L_SPOOL", str(L2L_HOME / "spool"))).resolve()
 L2L_ZONE = env.str("L2L_ZONE", "UTC")
-# name=url, separated by white space; the first one is the primary. Credentials: L2L_LOCATION_<NAME>_ACCESS_KEY_ID and ..._SECRET_ACCESS_KEY.
-L2L_LOCATIONS = env.str(
-    "L2L_LOCATIONS", f"primary=file://{L2L_HOME}/locations/primary offsite=file://{L2L_HOME}/locations/offsite"
-)
+# name=url, separated by white space; the first one is the primary. Credentials stand apart (.env.example).
+L2L_LOCATIONS = env.str("L2L_LOCATIONS", f"primary=file://{L2L_HOME}/locations/primary offsite=file://{L2L_HOME}/locations/offsite")
 L2L_OFFSITE = env.list("L2L_OFFSITE", default=["offsite"] if "offsite=" in L2L_LOCATIONS else [])
 L2L_SAMPLE = (L2L_HOME / "SAMPLE").exists()
 

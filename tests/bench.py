@@ -52,15 +52,15 @@ def seed(customer: Any) -> None:
             lambda n: (first["record"] + n, "part", f"P-{n}", data[n % 1000], customer_id),
         )
         write(
-            "INSERT INTO l2l_subscriptions_historicaldatarecord (history_id, id, kind, reference, data, customer_id, history_date, history_type,"
-            " history_stream, history_transaction, history_actor, history_source) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO l2l_subscriptions_historicaldatarecord (history_id, id, kind, reference, data, customer_id, history_date,"
+            " history_type, history_stream, history_transaction, history_actor, history_source) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
             lambda n: (
                 *(first["history"] + n, first["record"] + n, "part", f"P-{n}", data[n % 1000], customer_id),
                 *("2026-03-01 12:00:00.123456", "+", customer_id, transaction, "bench", "bench"),
             ),
         )
         write(
-            "INSERT INTO l2l_audit_journalrow (id, model, history_id, \"transaction\", written_at, stream_id) VALUES (?,?,?,?,?,?)",
+            'INSERT INTO l2l_audit_journalrow (id, model, history_id, "transaction", written_at, stream_id) VALUES (?,?,?,?,?,?)',
             lambda n: (
                 *(first["journal"] + n, "l2l_subscriptions.datarecord", first["history"] + n),
                 *(transaction, "2026-03-01 12:00:00.123", customer_id),
@@ -121,7 +121,8 @@ def bench(home: Path) -> None:
         with timed("full set, to two folders, read back", figures):
             first = back_up(vault, stream).backup_set
         print(f"{'peak memory with the set':<58}{peak_mib():8.0f} MiB")
-        print(f"{'full set / raw read':<58}{figures['full set, to two folders, read back'] / figures['raw read to NDJSON: live rows and history']:8.2f}")
+        ratio = figures["full set, to two folders, read back"] / figures["raw read to NDJSON: live rows and history"]
+        print(f"{'full set / raw read':<58}{ratio:8.2f}")
         newest = DataRecord.objects.filter(customer=customer).order_by("-pk")[: RECORDS // 100]
         changed = [setattr(one, "data", {**one.data, "Bin": "changed"}) or one for one in newest]
         DataRecord.objects.tracked_update(changed)

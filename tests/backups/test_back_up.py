@@ -99,7 +99,9 @@ def test_models_of_the_vendor_need_nothing_but_the_decoration(acme: Any, vault: 
     site = Site.objects.create(customer=acme, name="Kassel")
     line = Line.objects.create(site=site, name="Line 1", speed=Decimal("12.500"))
     began = datetime(2026, 1, 31, 23, 59, 59, 5, tzinfo=UTC)
-    stop = Downtime.objects.create(line=line, began_at=began, factor=0.1, details={"b": [1, 1e22, None]}, photo=ContentFile(b"jpg", name="p"))
+    stop = Downtime.objects.create(
+        line=line, began_at=began, factor=0.1, details={"b": [1, 1e22, None]}, photo=ContentFile(b"jpg", name="p")
+    )
     stop.details["cause"] = "belt"
     stop.save()
     assert backed_up(vault, acme).good

@@ -43,8 +43,16 @@ def test_the_stand_alone_reader_reads_what_restore_restores(
     for what in ("rows", "history"):
         for path in (tmp_path / "restored" / what).iterdir():
             assert (tmp_path / "by-hand" / what / path.name).read_bytes() == path.read_bytes()
-    restored = {path.relative_to(tmp_path / "restored/files"): path.read_bytes() for path in (tmp_path / "restored/files").rglob("*") if path.is_file()}
-    by_hand = {path.relative_to(tmp_path / "by-hand/contents"): path.read_bytes() for path in (tmp_path / "by-hand/contents").rglob("*") if path.is_file()}
+    restored = {
+        path.relative_to(tmp_path / "restored/files"): path.read_bytes()
+        for path in (tmp_path / "restored/files").rglob("*")
+        if path.is_file()
+    }
+    by_hand = {
+        path.relative_to(tmp_path / "by-hand/contents"): path.read_bytes()
+        for path in (tmp_path / "by-hand/contents").rglob("*")
+        if path.is_file()
+    }
     assert restored == by_hand and len(restored) == 6
 
 
@@ -56,13 +64,17 @@ def test_the_stand_alone_reader_refuses_a_flipped_byte(
         if path.is_file():
             data = path.read_bytes()
             path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
-    done = read_set(folders["offsite"], kept.pk, "--master", key_folder / "master.age", "--trust", vault.fingerprint, "--to", tmp_path / "out")
+    done = read_set(
+        folders["offsite"], kept.pk, "--master", key_folder / "master.age", "--trust", vault.fingerprint, "--to", tmp_path / "out"
+    )
     assert done.returncode == 1 and done.stderr.startswith(("read_set:", "Traceback"))
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(not all(map(shutil.which, ("age", "zstd", "jq"))), reason="the programs age, zstd and jq are not all installed")
-def test_the_recipe_by_hand_works_word_for_word(kept: Any, vault: Vault, folders: dict[str, Path], key_folder: Path, tmp_path: Path) -> None:
+def test_the_recipe_by_hand_works_word_for_word(
+    kept: Any, vault: Vault, folders: dict[str, Path], key_folder: Path, tmp_path: Path
+) -> None:
     recipe = re.search(r"## By hand.*?```sh\n(.*?)```", (DOCS / "format.md").read_text(), re.S)
     assert recipe
     place = folders["offsite"]

@@ -84,7 +84,7 @@ def test_a_set_signed_by_somebody_else_is_no_set(kept: Any, vault: Vault, tmp_pa
         (path,) = (folder / "customers").rglob("sets/*.json")
         document = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("signature", "signed_by")}
         path.write_text(json.dumps(foreign.sign(document)))
-    with pytest.raises(NoSet, match="only .* is trusted"):
+    with pytest.raises(NoSet, match=r"only .* is trusted"):
         restore(vault, kept, tmp_path / "out")
 
 
@@ -136,7 +136,9 @@ def test_a_deleted_item_comes_back_from_its_history(kept: Any, vault: Vault, tmp
     assert [row["history_type"] for row in read(tmp_path / "out/history/l2l_subscriptions.datarecord.ndjson")] == ["+", "-"]
 
 
-@pytest.mark.parametrize(("only", "message"), [("datarecord:nonsense", "not even in its history"), ("nonsense", "it holds factory.downtime")])
+@pytest.mark.parametrize(
+    ("only", "message"), [("datarecord:nonsense", "not even in its history"), ("nonsense", "it holds factory.downtime")]
+)
 def test_an_item_that_is_not_there_is_said(kept: Any, vault: Vault, tmp_path: Path, only: str, message: str) -> None:
     with pytest.raises(NoSet, match=message):
         restore(vault, kept, tmp_path / "out", only=Only.of_text(only))

@@ -31,14 +31,18 @@ class Command(BackOfficeCommand):
         parser.add_argument("--only", type=Only.of_text, metavar="MODEL[:REFERENCE]", help="one model, or one item, e.g. datarecord:P-17")
         parser.add_argument("--reason", default="", help="why it is restored; stands in the list of exports")
 
-    def work(self, *, customer: str, to: Path, set_id: str | None, location: str | None, only: Only | None, reason: str, **options: Any) -> None:
+    def work(
+        self, *, customer: str, to: Path, set_id: str | None, location: str | None, only: Only | None, reason: str, **options: Any
+    ) -> None:
         whose = Customer.objects.all().by_code(customer)
         vault = vaults.from_settings().only(location)
         with actors.acting(actors.of_shell("restore", reason)):
             report = restore(vault, whose, to.absolute(), only=only, set_id=set_id, reason=reason, progress=self.progress())
         self.report(_lines(report), _document(report))
         if not report.good:
-            raise CommandError(f"{len(report.absent)} files were absent when the set was made, such as {report.absent[0]}; all else is restored.")
+            raise CommandError(
+                f"{len(report.absent)} files were absent when the set was made, such as {report.absent[0]}; all else is restored."
+            )
 
 
 def _lines(report: Report) -> list[str]:

@@ -13,7 +13,9 @@ from l2l.demo import Demo, DemoFailed
 
 
 class Command(BaseCommand):
-    help = "Runs the whole way from import to restore, unattended, in a scratch home; ends with 0 only if what comes back equals what went in."
+    help = (
+        "Runs the whole way from import to restore, unattended, in a scratch home; ends with 0 only if what comes back equals what went in."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,4 +33,3 @@ class Command(BaseCommand):
                 self.stdout.write(f"Kept: {scratch}")
             else:
                 shutil.rmtree(scratch)
-

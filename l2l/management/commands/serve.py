@@ -25,5 +25,18 @@ class Command(BaseCommand):
             self.stdout.write(line)
         self.stdout.write("Stop it with Ctrl+C.\n")
         self.stdout.flush()
-        gunicorn = [sys.executable, "-m", "gunicorn", "l2l.wsgi", "--bind", address, "--workers", "2", "--timeout", "600", "--log-level", "warning"]
+        gunicorn = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "l2l.wsgi",
+            "--bind",
+            address,
+            "--workers",
+            "2",
+            "--timeout",
+            "600",
+            "--log-level",
+            "warning",
+        ]
         os.execv(sys.executable, gunicorn)  # noqa: S606  (this process becomes the server, so that signals reach it)
