@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import IntegrityError, OperationalError
 
 from audit.errors import AuditError
 
@@ -23,19 +23,31 @@ class BackOfficeCommand(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else there")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self._json = options.pop("json", False)
+        self._json, self._reported = options.pop("json", False), False
+        try:
+            self._work(**options)
+        except CommandError as problem:
+            if self._json and not self._reported:
+                self.report([], {"error": str(problem)})
+            raise
+
+    def _work(self, **options: Any) -> None:
+        spoken: tuple[type[Exception], ...] = (AuditError, ObjectDoesNotExist, OSError, *self.known)
         try:
             self.work(**options)
         except ValidationError as problem:
             raise CommandError("; ".join(_validation_lines(problem))) from problem
-        except (AuditError, ObjectDoesNotExist, OSError, *self.known) as problem:
+        except (IntegrityError, OperationalError) as problem:
+            raise CommandError(f"The database refused: {problem}. If it was never set up, 'manage.py init' does that.") from problem
+        except spoken as problem:
             raise CommandError(str(problem)) from problem
 
-    def work(self, **options: Any) -> None:
+    def work(self, *args: Any, **options: Any) -> None:
         raise NotImplementedError
 
     def report(self, lines: Iterable[str], document: Any) -> None:
-        """The result: lines for people, or the document for programs."""
+        """The result: lines for people, or the document for programs. A command that raises `CommandError` after it keeps its document."""
+        self._reported = True
         if self._json:
             self.stdout.write(json.dumps(document, ensure_ascii=False, default=str))
         else:
@@ -50,7 +62,7 @@ class BackOfficeCommand(BaseCommand):
             nonlocal told_at
             if time.monotonic() - told_at >= every:
                 told_at = time.monotonic()
-                print(line, file=sys.stderr, flush=True)
+                self.stderr.write(line, style_func=str)  # in no colour of an error
 
         return tell
 

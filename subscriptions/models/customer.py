@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -11,12 +12,13 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 
 import audit
-from audit.tracked import TrackedManager, TrackedQuerySet
+from audit.tracked import TrackedQuerySet
+from subscriptions.terms import SubscriptionTerms
 
 CODE = RegexValidator(r"\A[a-z][a-z0-9-]{1,30}[a-z0-9]\Z", "3 to 32 small letters, digits and hyphens, beginning with a letter.")
 
 
-class CustomerQuerySet(TrackedQuerySet):
+class CustomerQuerySet(TrackedQuerySet["Customer"]):
     def visible_to(self, user: Any) -> CustomerQuerySet:
         """The customers whose data this person may see: all with the right `view_all_customers`, else those that they manage."""
         if user.has_perm("l2l_subscriptions.view_all_customers"):
@@ -40,11 +42,16 @@ class Customer(audit.TrackedModel):
     name = models.CharField(max_length=200)
     zone = models.CharField("time zone", max_length=64, default="UTC", help_text="Deadlines are shown in this zone, e.g. Europe/Berlin.")
     account_manager = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+", help_text="Sees and looks after this customer."
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Sees and looks after this customer.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = TrackedManager.from_queryset(CustomerQuerySet)()
+    objects = CustomerQuerySet.as_manager()
 
     class Meta:
         ordering = ("code",)
@@ -52,6 +59,12 @@ class Customer(audit.TrackedModel):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.code})"
+
+    def clean(self) -> None:
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValidationError({"zone": f"There is no time zone {self.zone!r}; write it like Europe/Berlin."}) from None
 
 
 @audit.protect(system=True, reference="agreement_number")
@@ -85,7 +98,9 @@ class Subscription(audit.TrackedModel):
 
     class Meta:
         ordering = ("customer", "start")
-        constraints = [models.CheckConstraint(condition=models.Q(end=None) | models.Q(end__gte=models.F("start")), name="l2l_subscription_dates")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(end=None) | models.Q(end__gte=models.F("start")), name="l2l_subscription_dates"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.agreement_number} ({self.customer.code})"
@@ -93,3 +108,14 @@ class Subscription(audit.TrackedModel):
     def clean(self) -> None:
         if self.start and self.end and self.end < self.start:
             raise ValidationError({"end": "The last day lies before the start."})
+
+    @property
+    def terms(self) -> SubscriptionTerms:
+        """What `subscriptions.terms` decides from."""
+        return SubscriptionTerms(
+            agreement_number=self.agreement_number,
+            start=self.start,
+            end=self.end,
+            agreed_retention_years=self.agreed_retention_years,
+            agreed_destruction_days=self.agreed_destruction_days,
+        )

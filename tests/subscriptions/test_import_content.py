@@ -135,7 +135,7 @@ def test_a_part_that_was_not_delivered_is_never_deleted(acme, delivery, take, tm
     delivery.links()
     report = take(delete_missing=True)
     assert report.ok and [len(part) for part in live(acme)] == [1, 1, 0]
-    assert report.records["Part"].kept_because == "there is no records in the folder"
+    assert report.records["Part"].kept_because == "the folder has no records"
     assert report.uploads.missing == 1
 
 
@@ -181,8 +181,8 @@ def test_nothing_is_deleted_because_its_file_was_refused(acme, delivery, take):
         ),
         (b"No,Name\n1,a\n2,\xc3", ["records/X.csv, line 3, column Name: is not UTF-8 at byte offset 14 (0xc3); save the file as UTF-8"]),
         (b"No,Name\n,a\n  ,b\n", [f"records/X.csv, line {n}, column No: the reference is missing" for n in (2, 3)]),
-        (b'No,Name\n1,"a\n\nb"\n2,b\n1,c\n', ["records/X.csv, line 6: repeats the reference '1' of line 2"]),
-        (b"No,Name\r1,a\r1,c\r", ["records/X.csv, line 3: repeats the reference '1' of line 2"]),
+        (b'No,Name\n1,"a\n\nb"\n2,b\n1,c\n', ["records/X.csv, line 6: repeats the reference 1 of line 2"]),
+        (b"No,Name\r1,a\r1,c\r", ["records/X.csv, line 3: repeats the reference 1 of line 2"]),
         (
             b"No,Name\n1\n\n2,b,c\n",
             ["records/X.csv, line 2: has 1 field; the header has 2", "records/X.csv, line 4: has 3 fields; the header has 2"],
@@ -374,7 +374,7 @@ def test_a_file_that_changes_between_the_readings_is_refused_whole(acme, deliver
             path.write_bytes(path.read_bytes() + b"1,again\n")
 
     (refused,) = refusals(take(progress=progress))
-    assert "repeats the reference '1' of line 3" in refused
+    assert "repeats the reference 1 of line 3" in refused
     assert not DataRecord.objects.exists()
 
 
@@ -412,6 +412,14 @@ def test_two_imports_at_once_leave_each_row_once(acme, delivery):
     assert sum(report.records["Part"].created for report in reports) == 300
     assert all("at the same moment" in line for report in reports for line in refusals(report))
     assert DataRecord.history.count() == 300
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_uploads_are_read_and_stored(acme, delivery):
+    delivery.upload("a.bin", b"x" * 2_000_000)
+    inside = []
+    import_content(acme, delivery.folder, progress=lambda line: inside.append(connection.in_atomic_block))
+    assert set(inside) == {False} and len(inside) > 5
 
 
 def test_live_rows_keep_apart_what_is_seen():

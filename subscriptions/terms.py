@@ -1,0 +1,108 @@
+"""Kept until when, and why (P9), and destroyed within how many days (P12). Pure: no Django, no clock, no settings.
+
+Hold > agreed term > standard. The standard is the subscription or 20 years since the item's last change, whichever is first. Of
+several subscriptions the one that keeps the item longest counts: no promise is broken because another one is shorter.
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import MAXYEAR, date
+from enum import StrEnum
+
+STANDARD_YEARS = 20
+STANDARD_DESTRUCTION_DAYS = 30
+
+
+class Rule(StrEnum):
+    """What decides, the strongest first."""
+
+    HOLD = "hold"
+    AGREED_TERM = "agreed term"
+    SUBSCRIPTION_END = "end of the subscription"
+    TWENTY_YEARS = "20 years since the last change"
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionTerms:
+    """One subscription's dates and agreed terms. `end` is its last day, None while it is open-ended; a term of None is the standard."""
+
+    agreement_number: str
+    start: date
+    end: date | None = None
+    agreed_retention_years: int | None = None
+    agreed_destruction_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptUntil:
+    """`until` is the last day on which the item is kept; None under a hold, which has no date."""
+
+    until: date | None
+    rule: Rule
+    reason: str
+    promise: str = "P9"
+
+
+@dataclass(frozen=True, slots=True)
+class DestructionDays:
+    """Within how many days after the receipt all data and every copy is destroyed."""
+
+    days: int
+    reason: str
+    promise: str = "P12"
+
+
+def kept_until(subscriptions: Sequence[SubscriptionTerms], *, last_changed: date, on_hold: bool = False) -> KeptUntil:
+    """Until when an item last changed on that day is kept, and why; `ValueError` when there is no subscription."""
+    if not subscriptions:
+        raise ValueError("A customer without a subscription has no terms: add the subscription first.")
+    longest = max((_under(terms, last_changed) for terms in subscriptions), key=_until)
+    if on_hold:
+        return KeptUntil(None, Rule.HOLD, f"kept while a legal hold is open, whatever was agreed; without the hold: {longest.reason}")
+    return longest
+
+
+def destruction_days(subscriptions: Sequence[SubscriptionTerms]) -> DestructionDays:
+    """Days until destruction, as the subscription that ends last has it (of several, the strictest); `ValueError` when there is none."""
+    if not subscriptions:
+        raise ValueError("A customer without a subscription has no terms: add the subscription first.")
+    last_end = max(terms.end or date.max for terms in subscriptions)
+    return min((_destruction(terms) for terms in subscriptions if (terms.end or date.max) == last_end), key=lambda one: one.days)
+
+
+def years_after(day: date, years: int) -> date:
+    """The same day so many years later; 29 February becomes the last day of that February. Never beyond the calendar's end."""
+    year = day.year + years
+    if year > MAXYEAR:
+        return date.max
+    return day.replace(year=year, day=min(day.day, calendar.monthrange(year, day.month)[1]))
+
+
+def _under(terms: SubscriptionTerms, last_changed: date) -> KeptUntil:
+    years = terms.agreed_retention_years
+    if years is not None:
+        reason = f"{_years(years)} since the last change on {last_changed}, as agreed in {terms.agreement_number}"
+        return KeptUntil(years_after(last_changed, years), Rule.AGREED_TERM, reason)
+    cap = years_after(last_changed, STANDARD_YEARS)
+    if terms.end is not None and terms.end <= cap:
+        return KeptUntil(terms.end, Rule.SUBSCRIPTION_END, f"the subscription {terms.agreement_number} ends on {terms.end}")
+    lasts = "is open-ended" if terms.end is None else f"ends later, on {terms.end}"
+    reason = f"{STANDARD_YEARS} years since the last change on {last_changed}; the subscription {terms.agreement_number} {lasts}"
+    return KeptUntil(cap, Rule.TWENTY_YEARS, reason)
+
+
+def _until(kept: KeptUntil) -> date:
+    return kept.until or date.max
+
+
+def _destruction(terms: SubscriptionTerms) -> DestructionDays:
+    if terms.agreed_destruction_days is None:
+        return DestructionDays(STANDARD_DESTRUCTION_DAYS, f"{STANDARD_DESTRUCTION_DAYS} days, the standard")
+    return DestructionDays(terms.agreed_destruction_days, f"{terms.agreed_destruction_days} days, as agreed in {terms.agreement_number}")
+
+
+def _years(count: int) -> str:
+    return "1 year" if count == 1 else f"{count} years"
