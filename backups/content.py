@@ -100,7 +100,7 @@ class ContentReader:
 
     def _rows_part(self, moment: Snapshot, part: Part, queryset: models.QuerySet) -> Draft:
         draft = Draft(part)
-        for chunk in cut(moment.lines(queryset)):
+        for chunk in cut(moment.lines(queryset, self.stream)):
             self._add(draft, chunk)
             self._tell(f"{part.what} of {part.model}", chunk.rows)
         return draft

@@ -6,6 +6,7 @@ read: it keeps SQLite's WAL from shrinking and PostgreSQL's vacuum from cleaning
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,11 +26,11 @@ class Snapshot:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
 
-    def lines(self, queryset: models.QuerySet) -> Iterator[tuple[int | str, str]]:
-        """Each row as (key, canonical JSON), in the order of the primary key; memory is bounded."""
+    def lines(self, queryset: models.QuerySet, stream: uuid.UUID | None = None) -> Iterator[tuple[int | str, str]]:
+        """Each row as (key, canonical JSON), in the order of the primary key; memory is bounded. `stream` only hastens it."""
         model: type[models.Model] = queryset.model
         ordered = queryset.order_by("pk")
-        text = row_text(model, self.connection)
+        text = row_text(model, self.connection, stream)
         if text is not None:
             for key, line in self.values(ordered.annotate(canonical_text=text).values_list("pk", "canonical_text")):
                 yield (key if isinstance(key, int) else str(key)), line
