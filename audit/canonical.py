@@ -8,9 +8,11 @@ how they were written, so we do too.
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 MAX_DEPTH = 200
+MAX_BITS = 4000
 
 
 class NotCanonical(ValueError):
@@ -32,8 +34,10 @@ def normal(value: Any, depth: int = 0) -> Any:
     """`value` with its numbers in their one form; `NotCanonical` for what is not JSON on every engine."""
     if isinstance(value, str):
         return check_text(value)
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return _normal_integer(value)
     if depth > MAX_DEPTH:
         raise NotCanonical(f"is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, float):
@@ -45,10 +49,17 @@ def normal(value: Any, depth: int = 0) -> Any:
     raise NotCanonical(f"holds a {type(value).__name__}, which is not JSON")
 
 
+def _normal_integer(value: int) -> int:
+    if value.bit_length() > MAX_BITS:
+        raise NotCanonical("holds a whole number of more than 1200 digits")
+    return int(value)
+
+
 def _normal_number(value: float) -> int | float:
     if value != value or value in (float("inf"), float("-inf")):
         raise NotCanonical("holds a number that is not finite")
-    return int(value) if value.is_integer() else value
+    # By its shortest decimal form, as PostgreSQL reads it: int(1e23) would be 99999999999999991611392.
+    return int(Decimal(repr(value))) if value.is_integer() else value
 
 
 def _normal_key(key: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.apps import apps
@@ -13,12 +13,13 @@ from django.db import models
 
 from audit import registry, rows
 from audit.fields import TrackedFileField
+from audit.history import TrackedHistory
 from audit.tracked import TrackedModel, TrackedQuerySet
 
 
 @checks.register(checks.Tags.models)
 def check_protected_models(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    found = [_error("E001", model, "is a TrackedModel without @audit.protect", "Say whose its rows are.") for model in _unregistered()]
+    found = list(unregistered(apps.get_models()))
     for protected in registry.protected():
         found += check_model(protected)
     if not getattr(settings, "SIMPLE_HISTORY_ENABLED", True):
@@ -30,31 +31,48 @@ def check_model(protected: registry.Protected) -> list[checks.CheckMessage]:
     """Everything that keeps one model from being protected."""
     if not issubclass(protected.model, TrackedModel):
         return [_error("E003", protected.model, "is protected but no TrackedModel", "Derive it from audit.TrackedModel.")]
+    if protected.model._meta.proxy:
+        return [_proxy(protected.model)]
     rules = (_shape, _history, _path, _fields, _foreign_keys, _managers)
     return [message for rule in rules for message in rule(protected)]
 
 
-def _unregistered() -> Iterator[type[models.Model]]:
-    for model in apps.get_models():
-        if issubclass(model, TrackedModel) and not registry.is_protected(model):
-            yield model
+def unregistered(candidates: Iterable[type[models.Model]]) -> Iterator[checks.CheckMessage]:
+    """Tracked models that no @audit.protect stands on."""
+    for model in candidates:
+        if not issubclass(model, TrackedModel) or registry.is_protected(model):
+            continue
+        yield (
+            _proxy(model)
+            if model._meta.proxy
+            else _error("E001", model, "is a TrackedModel without @audit.protect", "Say whose its rows are.")
+        )
+
+
+def _proxy(model: type[models.Model]) -> checks.CheckMessage:
+    return _error("E004", model, "is a proxy model", "Use the model that it stands for, with a manager or queryset of its own.")
 
 
 def _shape(protected: registry.Protected) -> Iterator[checks.CheckMessage]:
     model = protected.model
-    if model._meta.proxy:
-        yield _error("E004", model, "is a proxy model", "Protect the model that it stands for.")
     if model._meta.parents:
         yield _error("E005", model, "uses multi-table inheritance: one row in two tables", "Inherit from an abstract model.")
     for field in model._meta.local_many_to_many:
+        if field.remote_field.through and registry.is_protected(field.remote_field.through):
+            continue
         yield _error("E006", model, f"has the many-to-many field {field.name}", "Make the link a protected model of its own.")
 
 
 def _history(protected: registry.Protected) -> Iterator[checks.CheckMessage]:
     if not hasattr(protected.model, "history"):
         yield _error("E007", protected.model, "has no history", "Do not override 'history'.")
-    elif not isinstance(protected.history_model._meta.pk, models.BigAutoField):
-        yield _error("E007", protected.model, "has a 32-bit history id", "Do not override 'history'; TrackedModel gives 64 bits.")
+    elif not issubclass(protected.history_model, TrackedHistory) or not isinstance(protected.history_model._meta.pk, models.BigAutoField):
+        yield _error(
+            "E007",
+            protected.model,
+            "has a history of its own making, or with a 32-bit id",
+            "Do not override 'history'; TrackedModel gives 64 bits.",
+        )
     elif not hasattr(protected.history_model, "history_stream"):
         yield _error("E007", protected.model, "has a history without the tracked columns", "Do not override 'history'.")
 
@@ -63,7 +81,9 @@ def _path(protected: registry.Protected) -> Iterator[checks.CheckMessage]:
     model: Any = protected.model
     for hop in protected.hops:
         if not registry.is_protected(model):
-            yield _error("E008", protected.model, f"reaches its customer through {model.__name__}, which is not protected", "Protect it too.")
+            yield _error(
+                "E008", protected.model, f"reaches its customer through {model.__name__}, which is not protected", "Protect it too."
+            )
             return
         try:
             field = model._meta.get_field(hop)
@@ -100,14 +120,23 @@ def _foreign_keys(protected: registry.Protected) -> Iterator[checks.CheckMessage
         rule = field.remote_field.on_delete if field.is_relation else models.PROTECT  # type: ignore[union-attr]
         if rule not in (models.PROTECT, models.RESTRICT, models.CASCADE):
             yield _error(
-                "E013", protected.model, f"has {field.name} with an on_delete that changes rows without history", "Use PROTECT, RESTRICT or CASCADE."
+                "E013",
+                protected.model,
+                f"has {field.name} with an on_delete that changes rows without history",
+                "Use PROTECT, RESTRICT or CASCADE.",
             )
 
 
 def _managers(protected: registry.Protected) -> Iterator[checks.CheckMessage]:
-    for manager in protected.model._meta.managers:
+    if protected.model._base_manager.get_queryset().query.where:
+        yield _error(
+            "E015", protected.model, "has a base manager that hides rows", "Let 'objects' show all rows, and add a second manager."
+        )
+    for manager in (*protected.model._meta.managers, protected.model._base_manager):
         if not isinstance(manager.get_queryset(), TrackedQuerySet):
-            yield _error("E014", protected.model, f"has the manager {manager.name}, which does not refuse untracked calls", "Use TrackedManager.")
+            yield _error(
+                "E014", protected.model, f"has the manager {manager.name}, which does not refuse untracked calls", "Use TrackedManager."
+            )
 
 
 def _error(number: str, model: type[models.Model], what: str, hint: str) -> checks.Error:

@@ -1,12 +1,12 @@
 """The audit app's exceptions. The message is what the user reads: it says what to do.
 
-    AuditError
-    ├── BypassRefused      a call that would change data behind history's back
-    ├── NoActor            a tracked change with nobody acting
-    ├── Frozen             the customer's data is frozen
-    ├── UnknownStream      there is no such customer
-    ├── MovedCustomer      a foreign key on the path to the customer was changed
-    └── Unstorable         a value that one of our databases would refuse or change
+AuditError
+├── BypassRefused      a call that would change data behind history's back
+├── NoActor            a tracked change with nobody acting
+├── Frozen             the customer's data is frozen
+├── UnknownStream      there is no such customer
+├── MovedCustomer      a foreign key on the path to the customer was changed
+└── Unstorable         a value that one of our databases would refuse or change
 """
 
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
@@ -32,10 +32,12 @@ class DurableFolderStorage(FileSystemStorage):
     def _save(self, name: str, content: File) -> str:
         target = Path(self.path(name))
         try:
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_folder(target.parent)
             self._write(target, content)
         except OSError as problem:
-            raise UploadsUnavailable(problem.errno, f"The upload could not be stored in {self.location}: {problem.strerror}. {_advice(problem)}") from problem
+            raise UploadsUnavailable(
+                problem.errno, f"The upload could not be stored in {self.location}: {problem.strerror}. {_advice(problem)}"
+            ) from problem
         return name
 
     def _write(self, target: Path, content: File) -> None:
@@ -58,6 +60,15 @@ def _advice(problem: OSError) -> str:
         errno.EACCES: "Give this process the right to write there, then upload again.",
         errno.EROFS: "The disk is mounted read-only: mount it for writing, then upload again.",
     }.get(problem.errno or 0, "Nothing was kept; upload again.")
+
+
+def _make_folder(folder: Path) -> None:
+    """With the folders above it; each new one survives a crash."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -106,14 +117,25 @@ def pieces(file: BinaryIO | File) -> Iterator[bytes]:
 def digest_of(file: BinaryIO | File) -> tuple[str, int]:
     """SHA-256 in hex and the number of bytes of an open file, read from its start; leaves it at its start."""
     file.seek(0)
+    digest = digest_of_pieces(pieces(file))
+    file.seek(0)
+    return digest
+
+
+def digest_of_pieces(content: Iterable[bytes]) -> tuple[str, int]:
+    """SHA-256 in hex and the number of bytes."""
     sha256, size = hashlib.sha256(), 0
-    for piece in pieces(file):
+    for piece in content:
         sha256.update(piece)
         size += len(piece)
-    file.seek(0)
     return sha256.hexdigest(), size
+
+
+def folder_of(stream: object) -> str:
+    """Where all files of one customer lie: `uploads/<customer-id>`."""
+    return f"uploads/{stream}"
 
 
 def random_name(stream: object) -> str:
     """A name that was never used: `uploads/<customer-id>/<random>`."""
-    return f"uploads/{stream}/{secrets.token_hex(16)}"
+    return f"{folder_of(stream)}/{secrets.token_hex(16)}"

@@ -7,6 +7,7 @@ import uuid
 from django.db import transaction
 from django.utils import timezone
 
+from audit import levels
 from audit.models import Stream
 
 
@@ -17,6 +18,7 @@ def freeze(stream: uuid.UUID, *, reason: str) -> Stream:
         row.frozen_at = row.frozen_at or timezone.now()
         row.frozen_reason = reason[:200]
         row.save(update_fields=["frozen_at", "frozen_reason"])
+        levels.forget_stream(stream, row._state.db or "default")  # this very transaction may have written before, and must not go on
     return row
 
 

@@ -44,5 +44,7 @@ class JournalRow(models.Model):
         )
         constraints = (
             models.UniqueConstraint(fields=("model", "history_id"), name="l2l_journal_one_per_history_row"),
-            models.UniqueConstraint(fields=("stream", "number"), condition=models.Q(number__isnull=False), name="l2l_journal_one_per_number"),
+            models.UniqueConstraint(
+                fields=("stream", "number"), condition=models.Q(number__isnull=False), name="l2l_journal_one_per_number"
+            ),
         )

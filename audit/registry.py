@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
 from django.db import models
 
+from audit.errors import BypassRefused
 from audit.fields import TrackedFileField
 
 SYSTEM_STREAM = uuid.UUID("00000000-0000-0000-0000-000000000000")
@@ -43,15 +45,6 @@ class Protected:
     def files(self) -> list[TrackedFileField]:
         return [field for field in self.model._meta.concrete_fields if isinstance(field, TrackedFileField)]
 
-    def stream_of(self, instance: models.Model) -> uuid.UUID:
-        """The stream that the row belongs to: its customer's id, or the system stream."""
-        if not self.customer:
-            return SYSTEM_STREAM
-        *between, last = self.hops
-        for hop in between:
-            instance = getattr(instance, hop)
-        return getattr(instance, instance._meta.get_field(last).attname)
-
     def rows(self, stream: uuid.UUID) -> models.QuerySet[Any]:
         """The live rows of one stream, unordered."""
         manager = self.model._base_manager
@@ -74,7 +67,11 @@ def protect(*, customer: str = "", system: bool = False, reference: str = "pk") 
 
 
 def of(model: type[models.Model]) -> Protected:
-    """The registration of a model; KeyError when it is not protected."""
+    """The registration of a model; `BypassRefused` when it is not protected."""
+    if model not in _protected:
+        raise BypassRefused(
+            f"{model._meta.label} is not protected: decorate it with @audit.protect(...), or use the model that it stands for."
+        )
     return _protected[model]
 
 
@@ -84,7 +81,7 @@ def is_protected(model: type[models.Model]) -> bool:
 
 def protected() -> list[Protected]:
     """Every protected model of the installed apps, parents before their children, then by label: the order for restoring."""
-    installed = sorted((one for one in _protected.values() if one.model._meta.apps.ready), key=lambda one: one.label)
+    installed = sorted((one for one in _protected.values() if one.model._meta.apps is apps), key=lambda one: one.label)
     ordered: list[Protected] = []
     for one in installed:
         _after_parents(one, ordered, ())

@@ -47,7 +47,7 @@ _FORMS = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 
 
 def row_text(model: type[models.Model], connection: BaseDatabaseWrapper, stream: uuid.UUID | None = None) -> RawSQL | None:
-    """An expression for the canonical text of a row of `model` in a query on its own table, or None: then ask `audit.rows`.
+    """An expression for the canonical text of a row of `model` (as bytes on SQLite) in a query on its own table, or None: then ask `audit.rows`.
 
     `stream` is the id that most of the rows' UUID columns will hold; knowing it makes the query faster and changes nothing else.
     """
@@ -63,7 +63,9 @@ def row_text(model: type[models.Model], connection: BaseDatabaseWrapper, stream:
             text = f"CASE WHEN {qualified}='{stream.hex}' THEN '\"{stream}\"' ELSE {text} END"
         pieces.append((column.name, text))
     whole = _printed(pieces) if connection.vendor == "sqlite" and len(pieces) <= MAX_PRINTED else _joined(pieces)
-    return RawSQL(whole, [], output_field=models.TextField())  # noqa: S611  (columns from the model)
+    if connection.vendor == "sqlite":
+        whole = f"CAST({whole} AS BLOB)"  # bytes as they are, not decoded and encoded again
+    return RawSQL(whole, [], output_field=models.BinaryField())  # noqa: S611  (columns from the model)
 
 
 def _joined(pieces: list[tuple[str, str]]) -> str:

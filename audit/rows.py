@@ -11,8 +11,8 @@ import base64
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
-from functools import lru_cache
+from decimal import Context, Decimal
+from functools import cache
 from typing import Any
 
 from django.db import models
@@ -56,7 +56,7 @@ class Column:
         return {"name": self.name, "kind": self.kind, "null": self.null} | ({"places": self.places} if self.kind == "decimal" else {})
 
 
-def kind_of(field: models.Field) -> str:
+def kind_of(field: Any) -> str:
     """The kind of a field's column (a foreign key has its target's; a field class may name it as `canonical_kind`); `UnknownKind` else."""
     if field.is_relation:
         return kind_of(field.target_field)
@@ -66,11 +66,11 @@ def kind_of(field: models.Field) -> str:
         raise UnknownKind(f"{field} is a {field.get_internal_type()}, which has no canonical form") from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def columns(model: type[models.Model]) -> tuple[Column, ...]:
     """The model's columns in the order of their names."""
     found = (
-        Column(field.column, field.attname, kind_of(field), getattr(field, "decimal_places", 0) or 0, field.null)
+        Column(str(field.column), field.attname, kind_of(field), getattr(field, "decimal_places", 0) or 0, field.null)
         for field in model._meta.concrete_fields
     )
     return tuple(sorted(found, key=lambda column: column.name))
@@ -100,8 +100,12 @@ def _utc(_: Column, value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
+_EXACT = Context(prec=2000)
+
+
 def _places(column: Column, value: Decimal) -> str:
-    return format(Decimal(value).quantize(Decimal(1).scaleb(-column.places)), "f")
+    number = _EXACT.quantize(Decimal(value), _EXACT.scaleb(Decimal(1), -column.places))
+    return format(abs(number) if number.is_zero() else number, "f")  # no database keeps the sign of zero
 
 
 _TO_JSON: dict[str, Any] = {

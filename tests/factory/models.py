@@ -33,3 +33,27 @@ class Downtime(audit.TrackedModel):
     photo = audit.TrackedFileField(blank=True, digest_field="photo_sha256", size_field="photo_size")
     photo_sha256 = models.CharField(max_length=64, blank=True)
     photo_size = models.BigIntegerField(default=0)
+
+
+@audit.protect(customer="customer", reference="label")
+class Specimen(audit.TrackedModel):
+    """One column of every kind that a protected model can have."""
+
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+")
+    label = models.CharField(max_length=50)
+    text = models.TextField(null=True)
+    whole = models.IntegerField(null=True)
+    large = models.BigIntegerField(null=True)
+    small = models.PositiveSmallIntegerField(null=True)
+    flag = models.BooleanField(null=True)
+    moment = models.DateTimeField(null=True)
+    day = models.DateField(null=True)
+    hour = models.TimeField(null=True)
+    span = models.DurationField(null=True)
+    key = models.UUIDField(null=True)
+    amount = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    ratio = models.FloatField(null=True)
+    raw = models.BinaryField(null=True)
+    free = models.JSONField(null=True)
+    fixed = audit.CanonicalJSONField(null=True)
+    touched = models.DateTimeField(auto_now=True)
