@@ -13,8 +13,6 @@ _THRESHOLD = 2**64 // AVERAGE_ROWS
 _MASK = 2**64 - 1
 # Knuth's multiplicative digest: on keys given out in sequence its chunks are of nearly equal length, at a tenth of SHA-256's cost.
 _MULTIPLIER = 0x9E3779B97F4A7C15
-# UTF-8 needs at most four bytes a character, so this many characters fit into a blob whatever they are.
-_MAX_CHARACTERS = MAX_PLAIN_BYTES // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +55,29 @@ def ends_chunk(key: int | str) -> bool:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") < _THRESHOLD
 
 
-def cut(rows: Iterable[tuple[int | str, str]]) -> Iterator[Chunk]:
+def cut(rows: Iterable[tuple[int | str, bytes]]) -> Iterator[Chunk]:
     """Rows as (key, line without its end), in the order of their keys, as chunks of at most 8 MiB.
 
     Together the chunks are the lines, each with `\\n`. A row longer than a blob is cut through.
     """
-    lines: list[str] = []
-    characters = 0
+    lines: list[bytes] = []
+    size = 0
     for key, line in rows:
-        lines.append(line)
-        characters += len(line)
-        if ends_chunk(key) or characters + len(lines) > _MAX_CHARACTERS:
+        if size + len(line) >= MAX_PLAIN_BYTES and lines:
             yield from _joined(lines)
-            lines, characters = [], 0
+            lines, size = [], 0
+        lines.append(line)
+        size += len(line) + 1
+        if ends_chunk(key):
+            yield from _joined(lines)
+            lines, size = [], 0
     if lines:
         yield from _joined(lines)
 
 
-def _joined(lines: list[str]) -> Iterator[Chunk]:
-    lines.append("")
-    data = "\n".join(lines).encode()
+def _joined(lines: list[bytes]) -> Iterator[Chunk]:
+    lines.append(b"")
+    data = b"\n".join(lines)
     if len(data) <= MAX_PLAIN_BYTES:
         yield Chunk(data, len(lines) - 1)
         return

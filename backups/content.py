@@ -125,7 +125,7 @@ class ContentReader:
         listed.unlink()
         return draft
 
-    def _index_lines(self, storage: Storage, wanted: Iterator[WantedFile]) -> Iterator[tuple[str, str]]:
+    def _index_lines(self, storage: Storage, wanted: Iterator[WantedFile]) -> Iterator[tuple[str, bytes]]:
         """One line a file, once the blobs that its bytes lie in are known."""
         waiting: deque[tuple[WantedFile, list[Slip] | None]] = deque()
         for file in wanted:
@@ -139,14 +139,14 @@ class ContentReader:
         while waiting:
             yield self._index_line(*waiting.popleft())
 
-    def _index_line(self, file: WantedFile, slips: list[Slip] | None) -> tuple[str, str]:
+    def _index_line(self, file: WantedFile, slips: list[Slip] | None) -> tuple[str, bytes]:
         line: dict[str, Any] = {"name": file.name, "sha256": file.sha256, "size": file.size}
         if slips is None:
             line["absent"] = True
         else:
             line["parts"] = [[slip.blob_sha256, slip.offset, slip.length] for slip in slips]
             self._remember_large(file, slips)
-        return file.name, json.dumps(line, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return file.name, json.dumps(line, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
     def _store_file(self, storage: Storage, file: WantedFile) -> list[Slip] | None:
         """Slips for the file's chunks; None when the upload storage has it no longer as it was."""
