@@ -14,3 +14,7 @@ class L2LConfig(AppConfig):
 class BackOfficeAdminConfig(admin_apps.AdminConfig):
     default = False
     default_site = "l2l.admin.site.BackOfficeSite"
+
+    def ready(self) -> None:
+        super().ready()
+        from l2l.admin import pages  # noqa: F401  (registers them)

@@ -1,13 +1,89 @@
+"""The admin site: its front page, its navigation, and what tells a sample from the real thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from unfold.dataclasses import Favicon
 from unfold.sites import UnfoldAdminSite
+
+STYLES = "back_office/back_office.css"
+ICON = "back_office/icon.svg"
+
+# Title of the group, then each page: title, icon, name of its address, right that shows it.
+PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
+    ("", [("Overview", "dashboard", "index", "")]),
+    (
+        "Customers",
+        [
+            ("Customers", "apartment", "l2l_subscriptions_customer_changelist", "l2l_subscriptions.view_customer"),
+            ("Subscriptions", "contract", "l2l_subscriptions_subscription_changelist", "l2l_subscriptions.view_subscription"),
+        ],
+    ),
+    (
+        "Content",
+        [
+            ("Data records", "dataset", "l2l_subscriptions_datarecord_changelist", "l2l_subscriptions.view_datarecord"),
+            ("Uploads", "upload_file", "l2l_subscriptions_uploadedcontent_changelist", "l2l_subscriptions.view_uploadedcontent"),
+            ("Links", "link", "l2l_subscriptions_link_changelist", "l2l_subscriptions.view_link"),
+        ],
+    ),
+    (
+        "Backups",
+        [
+            ("Backup sets", "inventory_2", "l2l_backups_backupset_changelist", "l2l_backups.view_backupset"),
+            ("Locations", "database", "l2l_backups_location_changelist", "l2l_backups.view_location"),
+            ("Stored objects", "deployed_code", "l2l_backups_blob_changelist", "l2l_backups.view_blob"),
+            ("Copies", "file_copy", "l2l_backups_copy_changelist", "l2l_backups.view_copy"),
+            ("Exports", "output", "l2l_subscriptions_export_changelist", "l2l_subscriptions.view_export"),
+        ],
+    ),
+    (
+        "People",
+        [
+            ("Users", "person", "auth_user_changelist", "auth.view_user"),
+            ("Groups", "group", "auth_group_changelist", "auth.view_group"),
+        ],
+    ),
+]
 
 
 class BackOfficeSite(UnfoldAdminSite):
-    pass
+    index_template = "back_office/index.html"
+    enable_nav_sidebar = True
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        return {
+            **context,
+            "styles": [*context["styles"], static(STYLES)],
+            "site_favicons": [Favicon(href=static(ICON), rel="icon", type="image/svg+xml")],
+        }
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from l2l.admin.front import front_page
+
+        return super().index(request, {**front_page(request.user), "title": "Overview", **(extra_context or {})})
 
 
-def environment_badge(request):
-    return None
+def environment_badge(request: HttpRequest) -> list[str] | None:
+    return ["SAMPLE", "warning"] if settings.L2L_SAMPLE else None
 
 
-def navigation(request):
-    return []
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The pages that this person may open."""
+    return [{"title": title, "items": [_item(*page) for page in pages]} for title, pages in PAGES]
+
+
+def _item(title: str, icon: str, name: str, right: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{name}"),
+        "permission": lambda request: not right or request.user.has_perm(right),
+    }

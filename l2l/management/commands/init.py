@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
 
+from backups.errors import BackupError
+from backups.stores.contract import StoreError
 from l2l import installing
 
 
@@ -17,5 +20,8 @@ class Command(BaseCommand):
         parser.add_argument("--sample", action="store_true", help="add sample customers and people; marks the home as a sample for ever")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for line in installing.install(sample=options["sample"], verbosity=options["verbosity"]):
-            self.stdout.write(line)
+        try:
+            for line in installing.install(sample=options["sample"]):
+                self.stdout.write(line)
+        except (BackupError, StoreError, OSError, OperationalError) as problem:
+            raise CommandError(str(problem)) from problem

@@ -1,0 +1,26 @@
+"""Sizes, times and digests in templates, as everywhere else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django import template
+
+from audit import moments, sizes
+
+register = template.Library()
+
+
+@register.filter
+def units(count: int | None) -> str:
+    return sizes.in_units(count or 0)
+
+
+@register.filter
+def moment(value: datetime | None) -> str:
+    return moments.in_utc(value) if value else "never"
+
+
+@register.filter
+def exact_moment(value: datetime) -> str:
+    return moments.in_utc_to_the_second(value)

@@ -1,0 +1,270 @@
+"""The customers: the list, the customer's page, and "Back up now"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import NoReverseMatch, reverse
+from django.utils.timezone import localdate
+from unfold.widgets import UnfoldAdminSingleDateWidget, UnfoldAdminTextInputWidget
+
+from audit import registry
+from audit.admin import TrackedAdmin, TrackedForm, display
+from audit.models import JournalRow, Stream
+from audit.moments import in_utc
+from audit.sizes import in_units
+from backups import vault as vaults
+from backups.admin import STANDINGS, Owed, badge, badges, owed_by_location, standing_of, whole_at
+from backups.errors import BackupError
+from backups.models import BackupSet, Location
+from backups.nightly import Outcome, back_up
+from backups.stores.contract import StoreError
+from subscriptions import terms
+from subscriptions.admin import state_of
+from subscriptions.models import Customer, Export, Subscription
+from subscriptions.onboarding import add_customer
+
+SETS_SHOWN = 7
+EXPORTS_SHOWN = 5
+RUN_BACKUP = "l2l_backups.add_backupset"
+
+
+@dataclass(frozen=True, slots=True)
+class ContentCount:
+    """How many rows of one protected model a customer has, and the list of them."""
+
+    label: str
+    count: int
+    url: str
+
+
+class CustomerForm(TrackedForm):
+    def clean_zone(self) -> str:
+        zone = self.cleaned_data["zone"]
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValidationError("There is no such time zone. Use a name such as Europe/Berlin, America/New_York or UTC.") from None
+        return zone
+
+
+class NewCustomerForm(CustomerForm):
+    """A customer begins with a subscription."""
+
+    start = forms.DateField(label="First day", widget=UnfoldAdminSingleDateWidget, initial=localdate)
+    agreement_number = forms.CharField(
+        max_length=64, required=False, widget=UnfoldAdminTextInputWidget, help_text="Empty: the short code with -1."
+    )
+
+
+@admin.register(Customer)
+class CustomerAdmin(TrackedAdmin):
+    """A customer is added and changed, never deleted: how it ends is a matter of its own, with its own steps."""
+
+    form = CustomerForm
+    allows = frozenset({"add", "change"})
+    fixed_fields = ("code",)
+    autocomplete_fields = ("account_manager",)
+    list_display = ("name", "code", "account_manager", "contracts", "newest_set", "protection")
+    list_select_related = ("account_manager",)
+    list_before_template = None
+    search_fields = ("name", "code")
+    search_help_text = "Name or short code"
+    ordering = ("code",)
+    fields: tuple[str, ...] = ("code", "name", "zone", "account_manager")
+    change_form_outer_before_template = "back_office/customer_link.html"
+
+    # Whose
+
+    def visible_to(self, user: Any, rows: Any) -> Any:
+        return rows & Customer.objects.visible_to(user) if not user.has_perm("l2l_subscriptions.view_all_customers") else rows
+
+    def visible_history(self, user: Any, rows: Any) -> Any:
+        return (
+            rows
+            if user.has_perm("l2l_subscriptions.view_all_customers")
+            else rows.filter(id__in=Customer.objects.visible_to(user).values("pk"))
+        )
+
+    # List
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        rows = super().get_queryset(request)
+        if not getattr(request.resolver_match, "url_name", "").endswith("_changelist"):
+            return rows
+        newest = BackupSet.objects.filter(stream_id=models.OuterRef("pk"), state=BackupSet.State.MADE).order_by("-started_at")
+        return rows.prefetch_related("subscriptions").annotate(
+            newest_at=models.Subquery(newest.values("started_at")[:1]),
+            newest_protected_at=models.Subquery(newest.values("protected_at")[:1]),
+        )
+
+    def row_url(self, row: Customer) -> str:
+        return self.url("overview", row.pk)
+
+    @display(description="subscriptions")
+    def contracts(self, customer: Customer) -> str:
+        kinds = {"runs": "good", "ended": "bad", "begins later": "info"}
+        return badges((state_of(one), kinds[state_of(one)], str(one)) for one in customer.subscriptions.all()) or badge("none", "warn")
+
+    @display(description="newest set", ordering="newest_at")
+    def newest_set(self, customer: Any) -> str:
+        return in_utc(customer.newest_at) if customer.newest_at else "–"
+
+    @display(description="backup")
+    def protection(self, customer: Any) -> str:
+        if not customer.newest_at:
+            return badge("no set", "bad", "No backup set was ever made")
+        standing = "protected" if customer.newest_protected_at else "complete only"
+        return badge(standing, *STANDINGS[standing])
+
+    # Forms
+
+    def get_urls(self) -> list[Any]:
+        return [
+            self.view_path("<path:object_id>/overview/", self.overview_view, "overview"),
+            self.view_path("<path:object_id>/back-up/", self.back_up_view, "back_up"),
+            *super().get_urls(),
+        ]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **({} if obj else {"form": NewCustomerForm}) | kwargs)
+
+    def shown_fieldsets(self, request: HttpRequest, obj: Any, writes: bool) -> list[Any]:
+        first = [] if obj else [("First subscription", {"fields": ("start", "agreement_number")})]
+        return [(None, {"fields": self.fields}), *first]
+
+    def store(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            obj.save()
+            return
+        values = {name: form.cleaned_data[name] for name in ("name", "zone", "account_manager", "start", "agreement_number")}
+        obj.pk = add_customer(form.cleaned_data["code"], **values).pk
+        obj._state.adding = False
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        response = super().response_add(request, obj, post_url_continue)
+        return redirect(self.url("overview", obj.pk)) if "_save" in request.POST else response
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        response = super().response_change(request, obj)
+        return redirect(self.url("overview", obj.pk)) if "_save" in request.POST else response
+
+    # The customer's page
+
+    def overview_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """All about one customer: terms, content, sets, what is owed, exports."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        customer = self.visible_object(request, object_id)
+        subscriptions = list(customer.subscriptions.all())
+        sets = list(BackupSet.objects.filter(stream=customer.pk).defer("blob_ids").order_by("-started_at")[:SETS_SHOWN])
+        places = list(Location.objects.filter(in_force=True))
+        last_change = JournalRow.objects.filter(stream=customer.pk).order_by("-id").values_list("written_at", flat=True).first()
+        return self.page(
+            request,
+            "back_office/customer.html",
+            str(customer),
+            original=customer,
+            customer=customer,
+            stream=Stream.objects.filter(pk=customer.pk).first(),
+            subscriptions=[(one, state_of(one)) for one in subscriptions],
+            kept=kept(subscriptions, last_change.date() if last_change else None),
+            last_change=last_change,
+            contents=content_counts(customer, request.user),
+            sets=[_shown_set(one, held) for held in (whole_at(sets),) for one in sets],
+            owed=_owed_of(places, owed_by_location(customer.pk)),
+            exports=Export.objects.filter(customer=customer)[:EXPORTS_SHOWN],
+            may_back_up=request.user.has_perm(RUN_BACKUP),
+            may_change=self.has_change_permission(request, customer),
+        )
+
+    def back_up_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Asks first; only the POST does it."""
+        customer = self.visible_object(request, object_id)
+        if not request.user.has_perm(RUN_BACKUP):
+            raise PermissionDenied
+        if request.method == "POST":
+            self._back_up(request, customer)
+            return redirect(self.url("overview", customer.pk))
+        newest = BackupSet.objects.filter(stream=customer.pk, state=BackupSet.State.MADE).defer("blob_ids").order_by("-started_at").first()
+        places = Location.objects.filter(in_force=True)
+        return self.page(
+            request,
+            "back_office/back_up.html",
+            f"Back up {customer.name} now?",
+            original=customer,
+            customer=customer,
+            newest=newest,
+            places=places,
+        )
+
+    def _back_up(self, request: HttpRequest, customer: Customer) -> None:
+        try:
+            outcome = back_up(vaults.from_settings(), Stream.objects.get(pk=customer.pk))
+        except (BackupError, StoreError, OSError) as problem:
+            self.message_user(request, f"No set was made: {problem}", messages.ERROR)
+            return
+        self.message_user(request, outcome_text(outcome), messages.SUCCESS if outcome.good else messages.WARNING)
+        for name, trouble in outcome.troubles.items():
+            self.message_user(request, f"{name}: {trouble}", messages.ERROR)
+        for note in outcome.notes:
+            self.message_user(request, note, messages.INFO)
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """What a backup came to, in a sentence."""
+    made = outcome.backup_set
+    where = ", ".join(outcome.whole_at) or "no location"
+    absent = f" {made.absent_files} files that history names were not in the upload storage." if made.absent_files else ""
+    return (
+        f"A new set was made, {standing_of(made)}: whole at {where}. {in_units(made.content_bytes)} of content, "
+        f"{in_units(made.new_bytes)} newly stored, {made.reused_blobs} objects reused.{absent}"
+    )
+
+
+def kept(subscriptions: Iterable[Subscription], last_change: date | None) -> tuple[terms.KeptUntil, terms.DestructionDays] | None:
+    """Until when the newest content is kept, and when it is destroyed, each with its reason; None without a subscription."""
+    agreed = [
+        terms.SubscriptionTerms(one.agreement_number, one.start, one.end, one.agreed_retention_years, one.agreed_destruction_days)
+        for one in subscriptions
+    ]
+    if not agreed:
+        return None
+    changed = last_change or max(one.start for one in agreed)
+    return terms.kept_until(agreed, last_changed=changed), terms.destruction_days(agreed)
+
+
+def content_counts(customer: Customer, user: Any) -> list[ContentCount]:
+    """One count for each protected model whose rows belong to customers, a vendor's own too."""
+    return [_content_count(one, customer, user) for one in registry.of_stream(customer.pk)]
+
+
+def _content_count(protected: registry.Protected, customer: Customer, user: Any) -> ContentCount:
+    opts = protected.model._meta
+    try:
+        address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
+    except NoReverseMatch:
+        address = ""
+    may_see = user.has_perm(f"{opts.app_label}.view_{opts.model_name}")
+    url = f"{address}?customer={customer.pk}" if address and may_see else ""
+    return ContentCount(str(opts.verbose_name_plural), protected.rows(customer.pk).count(), url)
+
+
+def _shown_set(backup_set: BackupSet, held: dict[Any, list[str]]) -> tuple[BackupSet, str, str, list[str]]:
+    standing = standing_of(backup_set)
+    return backup_set, standing, STANDINGS[standing][0], held.get(backup_set.pk, [])
+
+
+def _owed_of(places: list[Location], owed: dict[int, Owed]) -> list[tuple[Location, Owed]]:
+    return [(place, owed.get(place.pk, Owed())) for place in places]

@@ -1,0 +1,144 @@
+"""The front page: how the customers are protected now, and what to do next. A constant number of queries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db.models import Count, Q, Sum
+from django.urls import reverse
+from django.utils import timezone
+
+from backups.admin import Owed, copies_text, owed_by_location
+from backups.models import BackupSet, Location
+from backups.slots import night_of
+from subscriptions.models import Customer
+
+NIGHTS_SHOWN = 30
+UNITS = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024), ("B", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Customers by their best set since the last night began."""
+
+    since: date
+    customers: int
+    protected: int
+    complete: int
+
+    @property
+    def without(self) -> int:
+        return self.customers - self.protected - self.complete
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """One thing to do, how bad it is (`bad`, `warn`, `info`), and the page where it is done."""
+
+    kind: str
+    label: str
+    text: str
+    link: str = ""
+
+
+def front_page(user: Any) -> dict[str, Any]:
+    """The context of the front page for one person: numbers of the customers that they may see."""
+    protection = protection_now(user)
+    places = places_now() if user.has_perm("l2l_backups.view_location") else []
+    return {
+        "protection": protection,
+        "places": places,
+        "todos": list(todos(user, protection, places)),
+        "chart": stored_per_night(user),
+        "may_see_sets": user.has_perm("l2l_backups.view_backupset"),
+        "may_see_customers": user.has_perm("l2l_subscriptions.view_customer"),
+    }
+
+
+def last_night() -> date:
+    """The newest night that is over or in its morning: the one that began yesterday at noon."""
+    return night_of(timezone.now() - timedelta(hours=12), ZoneInfo(settings.L2L_ZONE))
+
+
+def protection_now(user: Any) -> Protection:
+    customers, since = Customer.objects.visible_to(user), last_night()
+    made = BackupSet.objects.filter(night__gte=since, state=BackupSet.State.MADE, stream_id__in=customers.values("pk"))
+    counted = made.aggregate(
+        any=Count("stream_id", distinct=True), protected=Count("stream_id", distinct=True, filter=Q(protected_at__isnull=False))
+    )
+    return Protection(since, customers.count(), counted["protected"], counted["any"] - counted["protected"])
+
+
+def places_now() -> list[tuple[Location, Owed]]:
+    owed = owed_by_location()
+    return [(place, owed.get(place.pk, Owed())) for place in Location.objects.filter(in_force=True)]
+
+
+def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]) -> Iterator[Todo]:
+    """What to do next, the most urgent first."""
+    for place, owed in places:
+        if place.trouble:
+            yield Todo(
+                "bad",
+                "Location",
+                f"{place.name} could not be used: {place.trouble}",
+                reverse("admin:l2l_backups_location_change", args=[place.pk]),
+            )
+        elif owed.copies:
+            yield Todo(
+                "warn", "Copies", f"{place.name} is owed {copies_text(owed.copies)}; the next backup of those customers puts them there."
+            )
+    if not protection.customers:
+        yield _first_customer(user)
+    elif protection.without:
+        some = "One customer has" if protection.without == 1 else f"{protection.without} customers have"
+        yield Todo(
+            "bad",
+            "Backup",
+            f"{some} no set since {protection.since:%-d %B}: press “Back up now” on the customer's page, or run manage.py backup.",
+            _customers(),
+        )
+    if protection.complete:
+        some = "One customer's newest set is" if protection.complete == 1 else f"The newest sets of {protection.complete} customers are"
+        yield Todo("warn", "Backup", f"{some} not yet at every required location.", _customers())
+
+
+def _first_customer(user: Any) -> Todo:
+    if user.has_perm("l2l_subscriptions.add_customer"):
+        return Todo(
+            "info",
+            "Begin",
+            "No customers yet: add one here, or run manage.py add_customer.",
+            reverse("admin:l2l_subscriptions_customer_add"),
+        )
+    return Todo("info", "Begin", "You look after no customer yet. An administrator names you as the account manager.")
+
+
+def _customers() -> str:
+    return reverse("admin:l2l_subscriptions_customer_changelist")
+
+
+def stored_per_night(user: Any) -> str:
+    """The chart's data as JSON, a bar for each night since the first set of the period; empty when there is none."""
+    newest = night_of(timezone.now(), ZoneInfo(settings.L2L_ZONE))
+    sets = BackupSet.objects.visible_to(user).filter(night__gt=newest - timedelta(days=NIGHTS_SHOWN), state=BackupSet.State.MADE)
+    stored = dict(sets.order_by("night").values_list("night").annotate(Sum("new_bytes")))
+    if not stored:
+        return ""
+    first = min(stored)
+    nights = [first + timedelta(days=day) for day in range((max(newest, *stored) - first).days + 1)]
+    name, divisor = _unit(max(stored.values()))
+    bars = {"label": "Newly stored", "data": [round(stored.get(night, 0) / divisor, 1) for night in nights], "maxBarThickness": 22}
+    look = {"backgroundColor": "var(--color-primary-600)", "displayYAxis": True, "suffixYAxis": name, "maxTicksXLimit": 10}
+    return json.dumps({"labels": [f"{night:%-d %b}" for night in nights], "datasets": [bars | look]})
+
+
+def _unit(largest: int) -> tuple[str, int]:
+    """One unit for all bars, so that the largest has at least one digit before the point."""
+    return next(((name, size) for name, size in UNITS if largest >= size), UNITS[-1])

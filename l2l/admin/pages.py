@@ -1,0 +1,5 @@
+"""Registers the admins that span apps. Loaded when the apps are ready, after each app's own `admin.py`."""
+
+from l2l.admin import customers, people
+
+__all__ = ["customers", "people"]

@@ -1,0 +1,91 @@
+"""The front page, empty states, and a number of queries that does not grow with the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+import audit
+from backups.admin import public_address
+from backups.models import BackupSet, Copy, Location
+from subscriptions.models import DataRecord
+from tests.admin.conftest import Belongings, url
+
+As = Callable[[str], Client]
+
+
+def test_an_empty_installation_says_what_to_do(as_: As) -> None:
+    page = as_("root").get("/").content.decode()
+    assert "No customers yet: add one here, or run manage.py add_customer." in page
+    assert "No set was made" in page
+    assert "You look after no customer yet" in as_("ada").get("/").content.decode()
+
+
+def test_it_counts_customers_by_their_protection(as_: As, own: Belongings, foreign: Belongings) -> None:
+    BackupSet.objects.filter(stream=foreign.customer.pk).update(protected_at=None)
+    protection = as_("otto").get("/").context["protection"]
+    assert (protection.customers, protection.protected, protection.complete, protection.without) == (2, 1, 1, 0)
+    mine = as_("ada").get("/").context["protection"]
+    assert (mine.customers, mine.protected, mine.complete) == (1, 1, 0)
+    BackupSet.objects.all().delete()
+    page = as_("otto").get("/")
+    assert page.context["protection"].without == 2
+    assert "2 customers have no set" in page.content.decode()
+
+
+def test_what_is_owed_is_shown(as_: As, own: Belongings) -> None:
+    Copy.objects.update(state=Copy.State.OWED)
+    for page in ("/", url("location_changelist"), url("customer_overview", own.customer.pk)):
+        assert "1 copy, 99 B" in as_("otto").get(page).content.decode()
+
+
+def test_a_location_shows_no_secret(as_: As, db: None) -> None:
+    assert public_address("s3://key:secret@bucket/l2l?region=x") == "s3://bucket/l2l?region=x"
+    Location.objects.create(name="cloud", url="s3://key:secret@bucket/l2l")
+    assert b"secret" not in as_("otto").get(url("location_changelist")).content
+
+
+def test_a_sample_says_so(as_: As, settings: Any) -> None:
+    settings.L2L_SAMPLE = False
+    assert b"SAMPLE" not in as_("root").get("/").content
+    settings.L2L_SAMPLE = True
+    assert b"SAMPLE" in as_("root").get("/").content
+
+
+PAGES = ("customer", "subscription", "datarecord", "uploadedcontent", "link", "backupset", "location", "blob", "copy", "export")
+
+
+@pytest.mark.parametrize("name", ["otto", "ada"])
+def test_queries_do_not_grow_with_the_rows(name: str, as_: As, own: Belongings, belongings: Any, people: Any) -> None:
+    client = as_(name)
+    pages = ["/", *(url(f"{one}_changelist") for one in PAGES), f"{url('datarecord_changelist')}?customer={own.customer.pk}&kind=product"]
+    pages += [
+        url("customer_overview", own.customer.pk),
+        url("datarecord_history", own.record.pk),
+        url("backupset_change", own.backup_set.pk),
+    ]
+    with audit.acting("ada"):
+        own.record.data = {"weight": 0}
+        own.record.save()
+    before = {page: queries_of(client, page) for page in pages}
+    for number in range(6):
+        belongings(f"more-{number}", people["ada"])
+    with audit.acting("ada"):
+        DataRecord.objects.tracked_create([DataRecord(customer=own.customer, kind="product", reference=f"N-{n}") for n in range(40)])
+        for weight in range(1, 12):
+            own.record.data = {"weight": weight}
+            own.record.save()
+    after = {page: queries_of(client, page) for page in pages}
+    assert {page: count for page, count in after.items() if count > before[page]} == {}
+    assert max(before.values()) <= 25
+
+
+def queries_of(client: Client, page: str) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        client.get(page)
+    return len(captured)

@@ -1,0 +1,19 @@
+"""Roles are groups made in code."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+
+from l2l.admin.roles import ROLES, ensure_roles
+
+
+@pytest.mark.django_db
+def test_roles_are_made_again_exactly() -> None:
+    ensure_roles()
+    auditor = Group.objects.get(name="auditor")
+    auditor.permissions.add(Permission.objects.get(codename="delete_user"))
+    ensure_roles()
+    assert {group.name for group in Group.objects.all()} == set(ROLES)
+    codenames = {permission.codename for permission in auditor.permissions.all()}
+    assert all(codename.startswith("view_") for codename in codenames)

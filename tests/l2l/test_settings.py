@@ -1,0 +1,84 @@
+"""Settings come from the environment, each is named in .env.example, and what is wrong is said with an id and a hint."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+
+from l2l import checks
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_env_example_names_every_setting_and_nothing_else() -> None:
+    used = set(re.findall(r"""env(?:\.\w+)?\(\s*"([A-Z0-9_]+)\"""", (PROJECT / "l2l/settings.py").read_text()))
+    named = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (PROJECT / ".env.example").read_text(), re.M))
+    credentials = {name for name in named if name.startswith("L2L_LOCATION_")}
+    assert used and named - credentials == used
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "ident"),
+    [
+        ("L2L_ZONE", "Europe/Nowhere", "l2l.E001"),
+        ("L2L_LOCATIONS", "primary", "l2l.E002"),
+        ("L2L_LOCATIONS", "primary=ftp://x offsite=file:///y", "l2l.E003"),
+        ("L2L_LOCATIONS", "primary=file:///only", "l2l.W001"),
+        ("L2L_OFFSITE", [], "l2l.W002"),
+        ("L2L_OFFSITE", ["elsewhere"], "l2l.E004"),
+    ],
+)
+def test_a_wrong_setting_is_said_with_its_id_and_a_hint(settings: Any, setting: str, value: Any, ident: str) -> None:
+    assert ident not in {message.id for message in checks.check_settings(None)}
+    setattr(settings, setting, value)
+    (found,) = [message for message in checks.check_settings(None) if message.id == ident]
+    assert found.hint
+
+
+def test_a_bucket_without_credentials_is_said_before_anything_runs(settings: Any) -> None:
+    settings.L2L_LOCATIONS = "primary=file:///srv offsite=s3://user:secret@bucket/l2l"
+    (found,) = [message for message in checks.check_settings(None) if message.id == "l2l.E003"]
+    assert "secret" not in str(found)
+
+
+def test_a_sample_home_is_refused_in_production(settings: Any) -> None:
+    settings.L2L_SAMPLE, settings.HTTPS = True, True
+    assert "l2l.E006" in {message.id for message in checks.check_settings(None)}
+
+
+def test_keys_that_are_missing_and_a_kit_left_behind_are_said_at_deployment(settings: Any, tmp_path: Path) -> None:
+    from backups import keyfiles
+
+    settings.L2L_KEYS = tmp_path / "keys"
+    assert "l2l.E007" in {message.id for message in checks.check_deployment(None)}
+    keyfiles.make_key_files(settings.L2L_KEYS, "2026-01-01")
+    found = {message.id for message in checks.check_deployment(None)}
+    assert "l2l.E007" not in found and "l2l.W003" in found
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite's options")
+def test_sqlite_without_its_options_is_refused() -> None:
+    class Unsafe:
+        vendor = "sqlite"
+
+        def cursor(self) -> Any:
+            return _Cursor(sqlite3.connect(":memory:"))
+
+    class _Cursor:
+        def __init__(self, raw: sqlite3.Connection) -> None:
+            self.raw = raw
+
+        def __enter__(self) -> sqlite3.Connection:
+            return self.raw
+
+        def __exit__(self, *_: object) -> None:
+            self.raw.close()
+
+    with pytest.raises(ImproperlyConfigured, match="journal_mode"):
+        checks.assert_sqlite_options(None, connection=Unsafe())  # type: ignore[arg-type]
