@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import models
+
 from backups import idset
 from backups.chunks import Pack
 from backups.errors import BackupError
@@ -73,12 +75,20 @@ def intend_pack(lease: Held, backup_set: BackupSet, sealed: Sealed, pack: Pack, 
 def mark_present(lease: Held, place: Place, blob_ids: Iterable[int], now: datetime) -> None:
     """These objects were read back whole at that place: their copies are present, and the objects stored."""
     ids = list(blob_ids)
-    if not ids:
-        return
+    if ids:
+        mark_placed(lease, [(place, ids)], now)
+
+
+def mark_placed(lease: Held, placed: Iterable[tuple[Place, Sequence[int]]], now: datetime) -> None:
+    """As `mark_present`, for what several places have, in one transaction."""
+    by_ids: dict[tuple[int, ...], list[Location]] = {}
+    for place, ids in placed:
+        by_ids.setdefault(tuple(ids), []).append(place.location)
     with fenced(lease):
-        for batch in batches(ids):
-            Copy.objects.filter(location=place.location, blob_id__in=batch).update(state=Copy.State.PRESENT, checked_at=now)
-            Blob.objects.filter(id__in=batch, state=Blob.State.INTENDED).update(state=Blob.State.STORED)
+        for ids, locations in by_ids.items():
+            for batch in batches(ids):
+                Copy.objects.filter(location__in=locations, blob_id__in=batch).update(state=Copy.State.PRESENT, checked_at=now)
+                Blob.objects.filter(id__in=batch, state=Blob.State.INTENDED).update(state=Blob.State.STORED)
 
 
 def mark_owed(lease: Held, place: Place, blob_ids: Iterable[int]) -> None:
@@ -86,6 +96,15 @@ def mark_owed(lease: Held, place: Place, blob_ids: Iterable[int]) -> None:
     with fenced(lease):
         for batch in batches(list(blob_ids)):
             Copy.objects.filter(location=place.location, blob_id__in=batch).update(state=Copy.State.OWED, checked_at=None)
+
+
+def present_by_place(stream: uuid.UUID, places: Iterable[Place], which: models.Q) -> dict[int, dict[int, str]]:
+    """For each place's location those of the stream's objects that it has: their kind by their id."""
+    found: dict[int, dict[int, str]] = {place.location.pk: {} for place in places}
+    copies = Copy.objects.filter(which, blob__stream=stream, location__in=list(found), state=Copy.State.PRESENT)
+    for location, blob, kind in copies.exclude(blob__state=Blob.State.CONDEMNED).values_list("location_id", "blob_id", "blob__kind"):
+        found[location][blob] = kind
+    return found
 
 
 def present_at(stream: uuid.UUID, places: Iterable[Place], kind: str = "blob") -> set[int]:
@@ -97,6 +116,8 @@ def present_at(stream: uuid.UUID, places: Iterable[Place], kind: str = "blob") -
 
 def find_chunk(stream: uuid.UUID, digest: bytes, usable: set[int]) -> Found | None:
     """The chunk of that keyed digest in one of the usable blobs."""
+    if not usable:
+        return None
     candidates = Chunk.objects.filter(stream=stream, digest=digest).values_list("id", "blob_id", "blob__sha256", "offset", "length")
     return next((Found(*row) for row in candidates if row[1] in usable), None)
 
@@ -109,14 +130,14 @@ def chunks_by_id(ids: Sequence[int], usable: set[int]) -> list[Found] | None:
 
 
 def register_blobs(lease: Held, backup_set: BackupSet, blob_ids: set[int]) -> None:
-    """Names the set's blobs in one transaction; from now on nothing may remove them. Raises when one was condemned meanwhile."""
+    """Names the set's blobs, and saves the set, in one transaction: from now on nothing may remove them. Raises when one was condemned."""
     with fenced(lease):
         for batch in batches(sorted(blob_ids)):
             alive = Blob.objects.filter(id__in=batch).exclude(state=Blob.State.CONDEMNED).count()
             if alive != len(batch):
                 raise BackupError("Blobs that this set reuses were removed while it was made. Run the backup again.")
         backup_set.blob_ids = idset.packed(blob_ids)
-        backup_set.save(update_fields=["blob_ids"])
+        backup_set.save()
 
 
 def batches(ids: Sequence[int]) -> Iterable[Sequence[int]]:

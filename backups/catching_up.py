@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from django.db import models
+
 from backups import catalogue, idset
 from backups.errors import NowhereWhole
 from backups.leases import Held
@@ -60,15 +62,18 @@ def reconcile(shelves: Shelves, stream: uuid.UUID, lease: Held) -> None:
             catalogue.mark_owed(lease, place, gone)
     for location in Location.objects.filter(in_force=True):
         without = Blob.objects.filter(stream=stream).exclude(state=Blob.State.CONDEMNED).exclude(copies__location=location)
-        Copy.objects.bulk_create(Copy(blob=blob, location=location) for blob in without.iterator())
+        new = [Copy(blob_id=ident, location=location) for ident in without.values_list("pk", flat=True)]
+        if new:
+            Copy.objects.bulk_create(new)
 
 
 def recheck(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, blob_ids: set[int]) -> None:
-    """Reads copies whose digest was last checked more than 30 days ago; what is damaged is owed again."""
-    old = vault.clock() - DIGEST_PERIOD
+    """Reads copies, of these objects and of the keys, last checked more than 30 days ago; what is damaged is owed again."""
+    old, locations = vault.clock() - DIGEST_PERIOD, [place.location for place in shelves.places]
+    stale = Copy.objects.filter(location__in=locations, state=Copy.State.PRESENT, checked_at__lt=old, blob__stream=stream)
+    found = [copy for copy in stale.select_related("blob") if copy.blob_id in blob_ids or copy.blob.kind == "key"]
     for place in shelves.places:
-        stale = Copy.objects.filter(location=place.location, state=Copy.State.PRESENT, checked_at__lt=old, blob__stream=stream)
-        for blob in [copy.blob for copy in stale.select_related("blob") if copy.blob_id in blob_ids]:
+        for blob in [copy.blob for copy in found if copy.location_id == place.location.pk]:
             lease.keep()
             if _is_whole(place, blob):
                 catalogue.mark_present(lease, place, [blob.id], vault.clock())
@@ -86,7 +91,10 @@ def _is_whole(place: Place, blob: Blob) -> bool:
 
 def catch_up(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> int:
     """Puts what the reachable places are owed there; returns how many copies. What no place has whole stays owed and is noted."""
-    return sum(_catch_up_place(vault, place, shelves, stream, lease) for place in shelves.places)
+    locations = [place.location for place in shelves.places]
+    owing = Copy.objects.filter(location__in=locations, state=Copy.State.OWED, blob__stream=stream, blob__state=Blob.State.STORED)
+    names = set(owing.values_list("location__name", flat=True).distinct())
+    return sum(_catch_up_place(vault, place, shelves, stream, lease) for place in shelves.places if place.name in names)
 
 
 def _catch_up_place(vault: Vault, place: Place, shelves: Shelves, stream: uuid.UUID, lease: Held) -> int:
@@ -115,20 +123,29 @@ def _catch_up_place(vault: Vault, place: Place, shelves: Shelves, stream: uuid.U
 
 def missing_at(place: Place, backup_set: BackupSet | None) -> int:
     """How many objects the set needs there and that are not there yet, its envelope left aside."""
-    if backup_set is None:
-        return 1
-    stream = backup_set.stream_id
-    missing = len(idset.unpacked(bytes(backup_set.blob_ids)) - catalogue.present_at(stream, [place]))
-    body = Copy.objects.filter(location=place.location, blob__kind="body", blob__made_by=backup_set, state=Copy.State.PRESENT)
-    key_name = f"keys/{stream}/{backup_set.key_number}.age"
-    key = Copy.objects.filter(location=place.location, blob__name=key_name, state=Copy.State.PRESENT)
-    return missing + (not body.exists()) + (not key.exists())
+    return missing_by_place([place], backup_set)[place.name]
 
 
-def note_protection(vault: Vault, backup_set: BackupSet | None) -> None:
-    """Records when a set became complete (whole at one location) and protected (whole at all required ones)."""
+def missing_by_place(places: Sequence[Place], backup_set: BackupSet | None) -> dict[str, int]:
+    """As `missing_at`, for each place's name, in one query."""
     if backup_set is None:
-        return
+        return {place.name: 1 for place in places}
+    stream, needed = backup_set.stream_id, idset.unpacked(bytes(backup_set.blob_ids))
+    key = models.Q(blob__kind="key", blob__name=f"keys/{stream}/{backup_set.key_number}.age")
+    body = models.Q(blob__kind="body", blob__made_by=backup_set)
+    present = catalogue.present_by_place(stream, places, models.Q(blob__kind="blob") | body | key)
+    return {place.name: _lacking(needed, present[place.location.pk]) for place in places}
+
+
+def _lacking(needed: set[int], present: dict[int, str]) -> int:
+    """Of the blobs, the body and the key."""
+    return len(needed - present.keys()) + 2 - sum(kind != "blob" for kind in present.values())
+
+
+def note_protection(vault: Vault, backup_set: BackupSet | None) -> list[str]:
+    """Records when a set became complete (whole at one location) and protected (whole at all required ones); returns where it is whole."""
+    if backup_set is None:
+        return []
     whole = places_with(backup_set)
     now = vault.clock()
     if whole:
@@ -137,6 +154,7 @@ def note_protection(vault: Vault, backup_set: BackupSet | None) -> None:
     if whole and all(location.name in whole for location in required):
         backup_set.protected_at = backup_set.protected_at or now
     backup_set.save(update_fields=["complete_at", "protected_at"])
+    return whole
 
 
 def places_with(backup_set: BackupSet) -> list[str]:
@@ -149,8 +167,7 @@ def owed_to(locations: Sequence[Location]) -> dict[str, tuple[int, int]]:
     """For each location's name how many copies are owed to it, and how many bytes."""
     owed: dict[str, tuple[int, int]] = {}
     for location in locations:
-        sizes = Copy.objects.filter(location=location, state=Copy.State.OWED, blob__state=Blob.State.STORED).values_list(
-            "blob__size", flat=True
-        )
-        owed[location.name] = (len(sizes), sum(sizes))
+        copies = Copy.objects.filter(location=location, state=Copy.State.OWED, blob__state=Blob.State.STORED)
+        found = copies.aggregate(count=models.Count("pk"), size=models.Sum("blob__size"))
+        owed[location.name] = (found["count"], found["size"] or 0)
     return owed

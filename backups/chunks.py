@@ -93,13 +93,16 @@ def split(data: bytes) -> Iterator[bytes]:
 
 def cut_file(pieces: Iterable[bytes]) -> Iterator[Chunk]:
     """A file's bytes, given in pieces of any size, as chunks of 8 MiB; an empty file is one empty chunk."""
-    buffer = bytearray()
+    waiting = bytearray()
     yielded = False
     for piece in pieces:
-        buffer += piece
-        while len(buffer) >= MAX_PLAIN_BYTES:
-            yield Chunk(bytes(buffer[:MAX_PLAIN_BYTES]), 0)
-            yielded = True
-            del buffer[:MAX_PLAIN_BYTES]
-    if buffer or not yielded:
-        yield Chunk(bytes(buffer), 0)
+        rest = memoryview(piece)
+        while len(waiting) + len(rest) >= MAX_PLAIN_BYTES:
+            taken = MAX_PLAIN_BYTES - len(waiting)
+            waiting += rest[:taken]
+            rest, yielded = rest[taken:], True
+            chunk, waiting = Chunk(bytes(waiting), 0), bytearray()
+            yield chunk
+        waiting += rest
+    if waiting or not yielded:
+        yield Chunk(bytes(waiting), 0)

@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Iterable
 
 from backups import catalogue
-from backups.errors import NoLocation, NowhereWhole, StreamEnded
+from backups.errors import KeysMissing, NoLocation, NowhereWhole, StreamEnded
 from backups.keyfiles import KeyRing
 from backups.leases import Held
 from backups.locations import Place
 from backups.manifest import object_name
-from backups.models import Blob, Copy
+from backups.models import Blob
 from backups.placing import fetch, put_and_read_back, sha256_of
 from backups.sealing import StreamKey
 from backups.stores.contract import StoreError
@@ -30,22 +30,29 @@ def newest_key(vault: Vault, places: Iterable[Place], stream: uuid.UUID, lease: 
     places = list(places)
     for blob in Blob.objects.filter(stream=stream, kind="key", state=Blob.State.STORED).order_by("-id"):
         try:
-            return StreamKey.of_text(_number(blob.name), vault.keys.unwrap(fetch(places, blob.name, blob.sha256)))
+            return StreamKey.of_text(_number(blob.name), vault.keys.unwrap(fetch(places, blob.name, blob.sha256, notes)))
         except NowhereWhole as problem:
             notes.append(f"{problem} Another key is used for this set.")
     return _make_key(vault, places, stream, lease)
 
 
-def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int) -> StreamKey:
-    """The stream's key of that number from the first place that has one which opens; without the database."""
-    troubles = []
+def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int, notes: list[str]) -> StreamKey:
+    """The stream's key of that number from the first place that has one which opens; without the database.
+
+    What was wrong at the places before it goes to `notes`. Raises `KeysMissing` when keys were found and none opens, `NoLocation` else.
+    """
+    troubles, unopened = [], None
     name = object_name(stream, "key", str(number))
     for place in places:
         try:
-            return StreamKey.of_text(number, keys.unwrap(place.store.get(name)))
-        except StoreError as problem:
+            key = StreamKey.of_text(number, keys.unwrap(place.store.get(name)))
+        except (StoreError, KeysMissing) as problem:
             troubles.append(f"{place.name}: {problem}")
-    raise NoLocation(f"No location gives the key {name}: {'; '.join(troubles)}.")
+            unopened = problem if isinstance(problem, KeysMissing) else unopened
+        else:
+            notes += [f"The customer's key was taken from {place.name}, for {trouble}" for trouble in troubles]
+            return key
+    raise unopened or NoLocation(f"No location gives the key {name}: {'; '.join(troubles)}.")
 
 
 def _make_key(vault: Vault, places: list[Place], stream: uuid.UUID, lease: Held) -> StreamKey:
@@ -55,14 +62,15 @@ def _make_key(vault: Vault, places: list[Place], stream: uuid.UUID, lease: Held)
     key = StreamKey.generate(max(used, default=0) + 1)
     wrapped = vault.keys.wrap(key.identity)
     blob = catalogue.intend(lease, stream, "key", str(key.number), sha256=sha256_of(wrapped), size=len(wrapped))
-    troubles = []
+    placed, troubles = [], []
     for place in places:
         try:
             put_and_read_back(place.store, blob.name, wrapped, blob.sha256)
-            catalogue.mark_present(lease, place, [blob.id], vault.clock())
+            placed.append(place)
         except StoreError as problem:
             troubles.append(f"{place.name}: {problem}")
-    if not Copy.objects.filter(blob=blob, state=Copy.State.PRESENT).exists():
+    catalogue.mark_placed(lease, [(place, [blob.id]) for place in placed], vault.clock())
+    if not placed:
         raise NoLocation(f"The customer's new key could not be stored anywhere: {'; '.join(troubles)}.")
     return key
 

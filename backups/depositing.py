@@ -23,7 +23,7 @@ from backups.placing import Errand, Lane, wait_a_moment
 from backups.sealing import Sealed, StreamKey, seal
 from backups.vault import Vault
 
-SEALED_AHEAD = 2
+SEALED_AHEAD = 1
 
 
 @dataclass(slots=True)
@@ -142,8 +142,9 @@ class Deposit:
     def attend(self) -> None:
         """Records what the lanes have placed since the last look, and keeps the lease."""
         self.lease.keep()
-        for lane in self.lanes:
-            catalogue.mark_present(self.lease, lane.place, lane.newly_placed(), self.vault.clock())
+        placed = [(lane.place, new) for lane in self.lanes if (new := lane.newly_placed())]
+        if placed:
+            catalogue.mark_placed(self.lease, placed, self.vault.clock())
         for blob_id in [one for one in self._spooled if all(lane.trouble or one in lane.placed for lane in self.lanes)]:
             self._spooled.pop(blob_id).unlink()
 

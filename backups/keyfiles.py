@@ -85,13 +85,23 @@ def _write_once(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """The folder's entries are on disk for good: a key that was used must not vanish in a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def key_ring(folder: Path) -> KeyRing:
     """The master keys from their files; `KeysMissing` says what to do."""
     try:
         return KeyRing(Identity.from_str(_read(folder / "master.age")), Recipient.from_str(_read(folder / "escrow.recipient")))
-    except (pyrage.IdentityError, pyrage.RecipientError) as problem:
+    except (pyrage.IdentityError, pyrage.RecipientError, UnicodeDecodeError) as problem:
         raise KeysMissing(f"A key file in {folder} cannot be read as a key ({problem}). Put back the one from the recovery kit.") from None
 
 

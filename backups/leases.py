@@ -31,6 +31,7 @@ class Held:
     epoch: int
     clock: Callable[[], datetime]
     renew_at: datetime
+    inside: bool = False
 
     def keep(self) -> None:
         """Renews the lease when a third of its time has passed; `LeaseLost` when somebody else has it."""
@@ -51,10 +52,12 @@ def process_name() -> str:
 
 
 def _started(pid: int) -> str:
+    """When the process of that number started, in the kernel's ticks; empty when there is none that still works."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        state, *numbers = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return ""
+    return "" if state in "ZX" else numbers[18]  # a zombie is dead, and only its parent has not looked yet
 
 
 def holder_is_gone(holder: str) -> bool:
@@ -68,8 +71,11 @@ def take(name: str, *, doing: str, clock: Callable[[], datetime], holder: str = 
     """The lease, with the next epoch. Raises `Busy` (who, since when) while another living holder has it."""
     now = clock()
     with transaction.atomic():
-        Lease.objects.get_or_create(name=name, defaults={"taken_at": now, "expires_at": now})
-        lease = Lease.objects.select_for_update().get(name=name)
+        row = Lease.objects.select_for_update().filter(name=name)
+        lease = row.first()
+        if lease is None:
+            Lease.objects.bulk_create([Lease(name=name, taken_at=now, expires_at=now)], ignore_conflicts=True)
+            lease = row.get()
         if lease.expires_at > now and not holder_is_gone(lease.holder):
             raise Busy(
                 f"Another process ({lease.holder}) has been at '{lease.doing}' since {lease.taken_at:%Y-%m-%d %H:%M:%S} UTC. "
@@ -89,12 +95,19 @@ def release(held: Held) -> None:
 
 @contextmanager
 def fenced(held: Held) -> Iterator[None]:
-    """A transaction that commits only while the lease is ours; `LeaseLost` else."""
-    with transaction.atomic():
-        lease = Lease.objects.select_for_update().filter(name=held.name, epoch=held.epoch).first()
-        if lease is None or lease.expires_at <= held.clock():
-            raise LeaseLost(f"The lease '{held.name}' ran out before this step could be recorded. Run it again.")
+    """A transaction that commits only while the lease is ours; `LeaseLost` else. Inside of another of the same lease it is part of that."""
+    if held.inside:
         yield
+        return
+    with transaction.atomic():
+        ours = Lease.objects.select_for_update().filter(name=held.name, epoch=held.epoch, expires_at__gt=held.clock())
+        if not ours.values_list("epoch"):
+            raise LeaseLost(f"The lease '{held.name}' ran out before this step could be recorded. Run it again.")
+        held.inside = True
+        try:
+            yield
+        finally:
+            held.inside = False
 
 
 @contextmanager

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from audit.signing import BadSignature, verify
 from backups import catalogue, idset
 from backups.catching_up import Shelves, note_protection
+from backups.errors import NowhereWhole
 from backups.leases import Held, fenced
+from backups.locations import Place
 from backups.manifest import BadManifest, check_envelope, object_name
 from backups.models import BackupSet, Blob, Copy
-from backups.placing import sha256_of
+from backups.placing import fetch, sha256_of
 from backups.stores.contract import Store, StoreError
 from backups.vault import Vault
 
@@ -44,37 +46,44 @@ def settle(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> No
 
 def adopt(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> None:
     """Intended objects that are there whole count as stored; rows of those that never came to be go."""
-    for blob in Blob.objects.filter(stream=stream, state=Blob.State.INTENDED):
+    intended = list(Blob.objects.filter(stream=stream, state=Blob.State.INTENDED))
+    for blob in intended:
         lease.keep()
         for place in shelves.places:
-            if shelves.holds(place, blob.name, blob.size) and sha256_of(place.store.get(blob.name)) == blob.sha256:
+            if shelves.holds(place, blob.name, blob.size) and _stands(place, blob, shelves):
                 catalogue.mark_present(lease, place, [blob.id], vault.clock())
     nowhere = Blob.objects.filter(stream=stream, state=Blob.State.INTENDED)
-    if not shelves.troubles:
+    if intended and not shelves.troubles:
         with fenced(lease):
             nowhere.delete()
+
+
+def _stands(place: Place, blob: Blob, shelves: Shelves) -> bool:
+    """Whether the place gives the object whole. One that cannot tell is in trouble, and rows of what it may hold stay."""
+    try:
+        return sha256_of(place.store.get(blob.name)) == blob.sha256
+    except StoreError as problem:
+        shelves.troubles[place.name] = str(problem)
+        return False
 
 
 def _finished_after_all(vault: Vault, shelves: Shelves, backup_set: BackupSet, lease: Held) -> bool:
     name = object_name(str(backup_set.stream_id), "envelope", str(backup_set.id))
     envelope = Blob.objects.filter(name=name, copies__state=Copy.State.PRESENT).first()
-    if envelope is None:
+    if envelope is None or not _verifies(vault, shelves, envelope, backup_set):
         return False
-    for place in shelves.places:
-        if name in shelves.listed[place.name] and _verifies(vault, place.store.get(name), backup_set):
-            with fenced(lease):
-                backup_set.state, backup_set.ended_at = BackupSet.State.MADE, vault.clock()
-                backup_set.save(update_fields=["state", "ended_at"])
-            note_protection(vault, backup_set)
-            return True
-    return False
+    with fenced(lease):
+        backup_set.state, backup_set.ended_at = BackupSet.State.MADE, vault.clock()
+        backup_set.save(update_fields=["state", "ended_at"])
+    note_protection(vault, backup_set)
+    return True
 
 
-def _verifies(vault: Vault, data: bytes, backup_set: BackupSet) -> bool:
+def _verifies(vault: Vault, shelves: Shelves, envelope: Blob, backup_set: BackupSet) -> bool:
     try:
-        envelope = verify(json.loads(data), vault.fingerprint)
-        check_envelope(envelope, stream=str(backup_set.stream_id), ident=str(backup_set.id))
-    except (BadSignature, BadManifest, ValueError):
+        document = verify(json.loads(fetch(shelves.places, envelope.name, envelope.sha256)), vault.fingerprint)
+        check_envelope(document, stream=str(backup_set.stream_id), ident=str(backup_set.id))
+    except (NowhereWhole, BadSignature, BadManifest, ValueError):
         return False
     return True
 
@@ -116,16 +125,22 @@ def _removed(store: Store, name: str) -> str:
 
 def condemn(stream: uuid.UUID, lease: Held) -> int:
     """Marks the stored content that no set names, and what stands of abandoned sets, as absent for writers; returns how many."""
+    if not _unnamed(stream):  # a look without the transaction: mostly there is nothing
+        return 0
     with fenced(lease):
-        named: set[int] = set()
-        for ids in BackupSet.objects.filter(stream=stream).exclude(state=BackupSet.State.ABANDONED).values_list("blob_ids", flat=True):
-            named |= idset.unpacked(bytes(ids))
-        stored = Blob.objects.filter(stream=stream, state=Blob.State.STORED)
-        unnamed = [ident for ident in stored.filter(kind="blob").values_list("id", flat=True) if ident not in named]
-        unnamed += stored.filter(kind__in=("body", "envelope"), made_by__state=BackupSet.State.ABANDONED).values_list("id", flat=True)
+        unnamed = _unnamed(stream)
         for batch in catalogue.batches(unnamed):
             Blob.objects.filter(id__in=batch).update(state=Blob.State.CONDEMNED)
     return len(unnamed)
+
+
+def _unnamed(stream: uuid.UUID) -> list[int]:
+    named: set[int] = set()
+    for ids in BackupSet.objects.filter(stream=stream).exclude(state=BackupSet.State.ABANDONED).values_list("blob_ids", flat=True):
+        named |= idset.unpacked(bytes(ids))
+    stored = Blob.objects.filter(stream=stream, state=Blob.State.STORED).values_list("id", "kind", "made_by__state")
+    given_up = ("body", BackupSet.State.ABANDONED), ("envelope", BackupSet.State.ABANDONED)
+    return [ident for ident, kind, made_by in stored if (kind, made_by) in given_up or (kind == "blob" and ident not in named)]
 
 
 def unknown(shelves: Shelves, stream: uuid.UUID) -> list[str]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.signing import Signer, verify
+from audit.signing import BadSignature, Signer, verify
 from backups.errors import BackupError
 from backups.models import Location
-from backups.stores.contract import Missing, Store, StoreRefused, StoreUnavailable
+from backups.stores.contract import Missing, Store, StoreError, StoreRefused, StoreUnavailable
 from backups.stores.urls import Credentials, open_store
 
 FORMAT_FILE = "format-v1.json"
 README_FILE = "README-v1.txt"
+
+# As the variables with its credentials are called by it, and its column holds it.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+_FOLDERS = ("customers/", "system/", "keys/", "hot/", "ended/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,15 @@ def named_locations(text: str, offsite: Iterable[str]) -> list[Named]:
     found = []
     for word in text.split():
         name, equals, url = word.partition("=")
-        if not equals or not name.isidentifier():
-            raise BackupError(f"L2L_LOCATIONS: {word!r} is not of the form name=url, with a name of letters, digits and '_'.")
+        if not equals or not _NAME.fullmatch(name):
+            raise BackupError(f"L2L_LOCATIONS: {word!r} is not of the form name=url, with a name of up to 40 letters, digits and '_'.")
         found.append(Named(name, url, name in set(offsite)))
-    if len({one.name for one in found}) != len(found):
-        raise BackupError("L2L_LOCATIONS names a location twice.")
+    if not found:
+        raise BackupError("L2L_LOCATIONS names no location. Write it like primary=file:///srv/l2l.")
+    if len({one.name.upper() for one in found}) != len(found):
+        raise BackupError("L2L_LOCATIONS names a location twice (large and small letters are one).")
+    if len({one.url.rstrip("/") for one in found}) != len(found):
+        raise BackupError("L2L_LOCATIONS has one address under two names: that would be one copy that counts as two.")
     return found
 
 
@@ -89,8 +98,8 @@ def prepare(store: Store, signer: Signer, readme: str, *, made: str, sample: boo
     try:
         check_prepared(store, signer.fingerprint)
     except Missing:
-        if next(iter(store.list("customers/")), None):
-            raise StoreRefused(f"{store.url} holds customers' data but no {FORMAT_FILE}. Find out whose it is before using it.") from None
+        if any(next(iter(store.list(folder)), None) for folder in _FOLDERS):
+            raise StoreRefused(f"{store.url} holds backups but no {FORMAT_FILE}. Find out whose they are before using it.") from None
         document = signer.sign({"format": 1, "made": made, "sample": sample})
         store.put(FORMAT_FILE, (json.dumps(document, indent=2) + "\n").encode())
         check_prepared(store, signer.fingerprint)
@@ -99,22 +108,24 @@ def prepare(store: Store, signer: Signer, readme: str, *, made: str, sample: boo
 
 
 def check_prepared(store: Store, fingerprint: str) -> None:
-    """`Missing` when the location was never prepared (or is not mounted), `StoreRefused` when it belongs to another installation."""
-    document = json.loads(store.get(FORMAT_FILE))
-    signed_by = document.get("signed_by", {}).get("fingerprint", "nobody")
+    """`Missing` when the location was never prepared (or is not mounted), `StoreRefused` when it is another installation's, or damaged."""
+    try:
+        document = json.loads(store.get(FORMAT_FILE))
+        signed_by = str(document["signed_by"]["fingerprint"])
+        if signed_by == fingerprint:
+            verify(document, fingerprint)
+    except (ValueError, KeyError, TypeError, BadSignature) as problem:
+        raise StoreRefused(f"{store.url} has a damaged {FORMAT_FILE} ({problem}). Put it back from another location.") from None
     if signed_by != fingerprint:
-        raise StoreRefused(f"{store.url} belongs to another installation (signed by {signed_by[:16]}…, ours is {fingerprint[:16]}…).")
-    verify(document, fingerprint)
+        raise StoreRefused(f"{store.url} belongs to another installation (signed by {signed_by:.16}…, ours is {fingerprint:.16}…).")
 
 
-def trouble_of(store: Store, fingerprint: str) -> StoreRefused | StoreUnavailable | None:
+def trouble_of(store: Store, fingerprint: str) -> StoreError | None:
     """Why the location cannot be used now; None when it can."""
     try:
         check_prepared(store, fingerprint)
     except Missing:
         return StoreUnavailable(f"{store.url} has no {FORMAT_FILE}: not mounted, or never prepared. Mount it, or run 'manage.py init'.")
-    except (StoreRefused, StoreUnavailable) as problem:
+    except StoreError as problem:
         return problem
-    except ValueError as problem:
-        return StoreRefused(f"{store.url} has a damaged {FORMAT_FILE} ({problem}). Put it back from another location.")
     return None

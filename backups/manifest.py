@@ -95,7 +95,7 @@ def read_body(data: bytes) -> tuple[dict[str, Any], list[Part]]:
     try:
         lines = [json.loads(line) for line in data.decode().split("\n") if line]
         return _assembled(lines)
-    except (ValueError, KeyError, TypeError, IndexError) as problem:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as problem:
         raise BadManifest(f"the set's body cannot be read: {problem}") from None
 
 

@@ -9,23 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 from audit import canonical
 from audit.models import Stream
-from backups import catalogue, catching_up, idset, leases, leftovers
+from backups import catalogue, catching_up, leases, leftovers
 from backups.catching_up import Shelves
 from backups.content import ContentReader
 from backups.customerkeys import newest_key, refuse_ended
 from backups.depositing import Deposit
-from backups.errors import NoLocation
+from backups.errors import LeaseLost, NoLocation
 from backups.leases import Held
 from backups.manifest import FORMAT, Part, body_lines
 from backups.models import BackupSet, Blob, Location
 from backups.placing import WORKERS, Errand, Lane, sha256_of
-from backups.sealing import StreamKey, seal
+from backups.sealing import Sealed, StreamKey, seal
 from backups.slots import night_of
 from backups.vault import Vault
 
@@ -34,14 +34,18 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one backup came to. `troubles` by location; `notes` are things mended or found; `owed` copies by location as (number, bytes)."""
+    """What one backup came to. `troubles` by location; `notes` are things mended or found."""
 
     backup_set: BackupSet
     whole_at: list[str]
     troubles: dict[str, str]
     notes: list[str] = field(default_factory=list)
-    owed: dict[str, tuple[int, int]] = field(default_factory=dict)
     caught_up: int = 0
+
+    @property
+    def owed(self) -> dict[str, tuple[int, int]]:
+        """The copies owed to each location now, of all streams, as (number, bytes)."""
+        return catching_up.owed_to(list(Location.objects.filter(in_force=True)))
 
     @property
     def good(self) -> bool:
@@ -50,12 +54,19 @@ class Outcome:
 
 
 def back_up(
-    vault: Vault, stream: Stream, *, night: date | None = None, progress: Progress = lambda _: None, workers: int = WORKERS
+    vault: Vault,
+    stream: Stream,
+    *,
+    night: date | None = None,
+    progress: Progress = lambda _: None,
+    workers: int = WORKERS,
+    policy: int | None = None,
 ) -> Outcome:
     """A new set of the stream as it is now, at every location that can be used.
 
     Raises `Busy`, `NoLocation`, `StreamEnded`, `KeysMissing`, `LeaseLost`, and what the upload storage raises. A location that fails
-    on the way is named in the outcome; what it misses is owed to it. `workers` 0 does everything in this thread.
+    on the way is named in the outcome; what it misses is owed to it. `workers` 0 does everything in this thread; `policy` is the number of
+    the policy's version that asks for the set, None when a person does.
     """
     with leases.holding(leases.lease_name(stream.id), doing="backup", clock=vault.clock) as lease:
         shelves = _open_shelves(vault, stream.id)
@@ -63,18 +74,27 @@ def back_up(
         leftovers.settle(vault, shelves, stream.id, lease)
         catching_up.reconcile(shelves, stream.id, lease)
         caught_up = catching_up.catch_up(vault, shelves, stream.id, lease)
-        backup_set = _begin(vault, stream, night)
+        backup_set = _begin(vault, stream, night, policy)
         try:
-            _make(vault, shelves, backup_set, lease, progress, workers)
+            whole_at = _make(vault, shelves, backup_set, lease, progress, workers)
         except Exception as problem:
             _fail(vault, backup_set, problem)
             raise
         swept = leftovers.sweep(vault, shelves, stream.id, lease)
-    notes = [*shelves.notes, *_notes_of(swept)]
-    places = catching_up.places_with(backup_set)
-    return Outcome(
-        backup_set, places, shelves.troubles, notes, catching_up.owed_to(list(Location.objects.filter(in_force=True))), caught_up
-    )
+    return Outcome(backup_set, whole_at, shelves.troubles, [*shelves.notes, *_notes_of(swept)], caught_up)
+
+
+def catch_up(vault: Vault, stream: Stream) -> int:
+    """Settles what a killed run left, and puts what the locations are owed there; no new set. Returns how many copies.
+
+    Raises as `back_up` does.
+    """
+    with leases.holding(leases.lease_name(stream.id), doing="catch-up", clock=vault.clock) as lease:
+        shelves = _open_shelves(vault, stream.id)
+        refuse_ended(shelves.places, stream.id)
+        leftovers.settle(vault, shelves, stream.id, lease)
+        catching_up.reconcile(shelves, stream.id, lease)
+        return catching_up.catch_up(vault, shelves, stream.id, lease)
 
 
 def _open_shelves(vault: Vault, stream: uuid.UUID) -> Shelves:
@@ -86,20 +106,22 @@ def _open_shelves(vault: Vault, stream: uuid.UUID) -> Shelves:
     return shelves
 
 
-def _begin(vault: Vault, stream: Stream, night: date | None) -> BackupSet:
+def _begin(vault: Vault, stream: Stream, night: date | None, policy: int | None) -> BackupSet:
     now = vault.clock()
     return BackupSet.objects.create(
-        stream=stream, night=night or night_of(now, vault.zone), started_at=now, software_version=vault.software_version
+        stream=stream, night=night or night_of(now, vault.zone), started_at=now, software_version=vault.software_version, policy=policy
     )
 
 
 def _fail(vault: Vault, backup_set: BackupSet, problem: Exception) -> None:
-    backup_set.state, backup_set.ended_at = BackupSet.State.ABANDONED, vault.clock()
-    backup_set.trouble = f"{type(problem).__name__}: {problem}"[:500]
-    backup_set.save()
+    """Gives the set up, unless the lease is lost: then its next holder decides what became of the set, and may have done so."""
+    if not isinstance(problem, LeaseLost):
+        trouble = f"{type(problem).__name__}: {problem}"[:500]
+        making = BackupSet.objects.filter(pk=backup_set.pk, state=BackupSet.State.MAKING)
+        making.update(state=BackupSet.State.ABANDONED, ended_at=vault.clock(), trouble=trouble)
 
 
-def _make(vault: Vault, shelves: Shelves, backup_set: BackupSet, lease: Held, progress: Progress, workers: int) -> None:
+def _make(vault: Vault, shelves: Shelves, backup_set: BackupSet, lease: Held, progress: Progress, workers: int) -> list[str]:
     key = newest_key(vault, shelves.places, backup_set.stream_id, lease, shelves.notes)
     backup_set.key_number = key.number
     lanes = [Lane(place, workers) for place in shelves.places]
@@ -108,15 +130,18 @@ def _make(vault: Vault, shelves: Shelves, backup_set: BackupSet, lease: Held, pr
         parts = ContentReader(vault, backup_set, deposit, progress).read()
         deposit.finish()
         catching_up.recheck(vault, shelves, backup_set.stream_id, lease, deposit.used)
-        catalogue.register_blobs(lease, backup_set, deposit.used)
-        _count(backup_set, parts, deposit)
-        body = _place_body(deposit, backup_set, parts, key)
+        sealed = _sealed_body(backup_set, parts, key)
+        with leases.fenced(lease):
+            _count(backup_set, parts, deposit)
+            catalogue.register_blobs(lease, backup_set, deposit.used)
+            body = _intended(deposit, backup_set, "body", sealed.data, sealed.plain_size)
+        _place(deposit, body, sealed.data, deposit.lanes)
         _place_envelope(vault, deposit, backup_set, parts, body)
         catching_up.catch_up(vault, shelves, backup_set.stream_id, lease)
     finally:
         deposit.close()
     shelves.troubles.update({lane.place.name: lane.trouble for lane in lanes if lane.trouble})
-    _finish(vault, backup_set, lease)
+    return _finish(vault, backup_set, lease)
 
 
 def _count(backup_set: BackupSet, parts: list[Part], deposit: Deposit) -> None:
@@ -125,38 +150,26 @@ def _count(backup_set: BackupSet, parts: list[Part], deposit: Deposit) -> None:
     backup_set.content_bytes += sum(chunk.length for part in parts for chunk in part.chunks)
     backup_set.new_bytes, backup_set.new_blobs = sum(deposit.new_bytes.values()), len(deposit.new_bytes)
     backup_set.reused_blobs = len(deposit.used) - len(deposit.new_bytes)
-    backup_set.save()
 
 
-def _place_body(deposit: Deposit, backup_set: BackupSet, parts: list[Part], key: StreamKey) -> Blob:
+def _sealed_body(backup_set: BackupSet, parts: list[Part], key: StreamKey) -> Sealed:
     head = {"set": str(backup_set.id), "stream": str(backup_set.stream_id), "software": backup_set.software_version}
-    sealed = seal("".join(body_lines(head, parts)).encode(), key.recipient)
-    return _place_object(deposit, backup_set, "body", sealed.data, sealed.plain_size)
+    return seal("".join(body_lines(head, parts)).encode(), key.recipient)
 
 
-def _place_object(deposit: Deposit, backup_set: BackupSet, kind: str, data: bytes, plain_size: int = 0) -> Blob:
-    sha256 = sha256_of(data)
-    blob = catalogue.intend(
-        deposit.lease,
-        backup_set.stream_id,
-        kind,
-        str(backup_set.id),
-        sha256=sha256,
-        size=len(data),
-        plain_size=plain_size,
-        made_by=backup_set,
-    )
-    errand = Errand(blob.id, blob.name, sha256, given=data)
-    for lane in deposit.lanes:
-        if kind != "envelope" or not catching_up.missing_at(lane.place, backup_set):
-            lane.submit(errand)
+def _intended(deposit: Deposit, backup_set: BackupSet, kind: str, data: bytes, plain_size: int = 0) -> Blob:
+    ident, made = str(backup_set.id), {"plain_size": plain_size, "made_by": backup_set}
+    return catalogue.intend(deposit.lease, backup_set.stream_id, kind, ident, sha256=sha256_of(data), size=len(data), **made)  # type: ignore[arg-type]
+
+
+def _place(deposit: Deposit, blob: Blob, data: bytes, lanes: list[Lane]) -> None:
+    for lane in lanes:
+        lane.submit(Errand(blob.id, blob.name, blob.sha256, given=data))
     deposit.finish()
-    return blob
 
 
 def _place_envelope(vault: Vault, deposit: Deposit, backup_set: BackupSet, parts: list[Part], body: Blob) -> None:
-    blobs = Blob.objects.filter(id__in=idset.unpacked(bytes(backup_set.blob_ids))) if len(deposit.used) < catalogue.BATCH else None
-    named = sorted((blob.sha256, blob.size) for blob in (blobs if blobs is not None else _in_batches(deposit.used)))
+    named = sorted(one for batch in catalogue.batches(sorted(deposit.used)) for one in _digests_and_sizes(batch))
     envelope = {
         "format": FORMAT,
         "kind": "set",
@@ -166,7 +179,7 @@ def _place_envelope(vault: Vault, deposit: Deposit, backup_set: BackupSet, parts
         "snapshot_at": backup_set.snapshot_at.isoformat() if backup_set.snapshot_at else None,
         "made_at": vault.clock().isoformat(),
         "software": backup_set.software_version,
-        "policy": None,
+        "policy": backup_set.policy,
         "key": backup_set.key_number,
         "schema": schema_digest(parts),
         "body": {"name": body.name, "sha256": body.sha256, "size": body.size, "plain_size": body.plain_size},
@@ -180,11 +193,13 @@ def _place_envelope(vault: Vault, deposit: Deposit, backup_set: BackupSet, parts
         },
     }
     data = json.dumps(vault.signer.sign(envelope), sort_keys=True, separators=(",", ":")).encode() + b"\n"
-    _place_object(deposit, backup_set, "envelope", data)
+    blob = _intended(deposit, backup_set, "envelope", data)
+    missing = catching_up.missing_by_place([lane.place for lane in deposit.lanes], backup_set)
+    _place(deposit, blob, data, [lane for lane in deposit.lanes if not missing[lane.place.name]])
 
 
-def _in_batches(ids: set[int]) -> list[Blob]:
-    return [blob for batch in catalogue.batches(sorted(ids)) for blob in Blob.objects.filter(id__in=batch)]
+def _digests_and_sizes(ids: Sequence[int]) -> Iterable[tuple[str, int]]:
+    return Blob.objects.filter(id__in=ids).values_list("sha256", "size")
 
 
 def schema_digest(parts: list[Part]) -> str:
@@ -193,13 +208,14 @@ def schema_digest(parts: list[Part]) -> str:
     return hashlib.sha256(canonical.dump_bytes(described)).hexdigest()
 
 
-def _finish(vault: Vault, backup_set: BackupSet, lease: Held) -> None:
+def _finish(vault: Vault, backup_set: BackupSet, lease: Held) -> list[str]:
     with leases.fenced(lease):
-        catching_up.note_protection(vault, backup_set)
+        whole_at = catching_up.note_protection(vault, backup_set)
         if backup_set.complete_at is None:
             raise NoLocation("The set is whole at no location.")
         backup_set.state, backup_set.ended_at = BackupSet.State.MADE, vault.clock()
         backup_set.save(update_fields=["state", "ended_at"])
+    return whole_at
 
 
 def _notes_of(swept: leftovers.Swept) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ def put_and_read_back(store: Store, name: str, data: bytes, sha256: str) -> None
         if sha256_of(store.get(name)) == sha256:
             return
         store.put_back(name, data, sha256)
+    del data  # reading it back needs as much memory again
     if sha256_of(store.get(name)) != sha256:
         raise Damaged(f"{store.url} gave {name} back otherwise than it was stored. Check that disk or server.")
 
@@ -125,7 +126,7 @@ class Lane:
 
 
 def wait_a_moment(lanes: Iterable[Lane], seconds: float = 5.0) -> None:
-    """Returns when any lane has finished something, or after `seconds`."""
+    """Returns when all lanes have finished everything, or after `seconds`: what is done by then can be recorded together."""
     futures = {future for lane in lanes for future in lane.futures()}
     if futures:
-        wait(futures, timeout=seconds, return_when=FIRST_COMPLETED)
+        wait(futures, timeout=seconds)

@@ -71,8 +71,10 @@ def _envelopes_at(place: Place, stream: str, trusted: str, notes: list[str]) -> 
 
 
 def choose(sets: Sequence[FoundSet], ident: str | None, notes: Sequence[str]) -> FoundSet:
-    """The newest set, or the one whose id begins with `ident`. Raises `NoSet`."""
+    """The newest set, or the one set whose id begins with `ident`. Raises `NoSet`."""
     fitting = [one for one in sets if ident is None or one.id.startswith(ident)]
+    if ident and len(fitting) > 1:
+        raise NoSet(f"{len(fitting)} sets of this customer begin with {ident!r}. Name the one you mean with more of its id.")
     if not fitting:
         detail = f" What was found instead: {'; '.join(notes)}." if notes else ""
         raise NoSet(f"No location holds {'a set' if ident is None else 'the set ' + ident} of this customer that verifies.{detail}")
@@ -150,5 +152,5 @@ class SetReader:
 def open_set(places: Sequence[Place], keys: KeyRing, stream: str, found: FoundSet, notes: list[str]) -> SetReader:
     """The reader of a found set, its key taken from the same places."""
     ordered = sorted(places, key=lambda place: place.name not in found.places)
-    key = customerkeys.key_at(keys, ordered, stream, found.envelope["key"])
+    key = customerkeys.key_at(keys, ordered, stream, found.envelope["key"], notes)
     return SetReader(tuple(ordered), stream, found.envelope, key, notes)

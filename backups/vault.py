@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,12 +13,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from audit.signing import Signer
-from backups import keyfiles, locations
+from backups import keyfiles, locations, policies
 from backups.errors import NoLocation
 from backups.keyfiles import KeyRing
 from backups.locations import Place
 
 UTC = ZoneInfo("UTC")
+SEEN_TO = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,17 @@ class Vault:
         return tuple(place for place in self.places if place.name not in troubles), {name: str(why) for name, why in troubles.items()}
 
 
+def clock() -> datetime:
+    """Now, for whatever is decided about nights and runs."""
+    return timezone.now()
+
+
 def note(place: Place, trouble: str, now: datetime) -> None:
-    """Keeps what was last seen of a location where people look for it."""
-    place.location.trouble = trouble[:500]
+    """Keeps what was last seen of a location where people look for it; to the minute, for every backup looks."""
+    seen, trouble = place.location.last_seen_at, trouble[:500]
+    if trouble == place.location.trouble and (trouble or (seen is not None and abs(now - seen) < SEEN_TO)):
+        return
+    place.location.trouble = trouble
     if not trouble:
         place.location.last_seen_at = now
     place.location.save()
@@ -70,6 +79,6 @@ def from_settings() -> Vault:
         keys=keyfiles.key_ring(settings.L2L_KEYS),
         signer=keyfiles.signer(settings.L2L_KEYS),
         spool=settings.L2L_SPOOL,
-        zone=ZoneInfo(settings.L2L_ZONE),
+        zone=policies.zone_at(clock()),
         software_version=settings.SOFTWARE_VERSION,
     )

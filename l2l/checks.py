@@ -19,12 +19,22 @@ from backups.errors import BackupError
 from backups.stores.contract import StoreRefused
 from backups.stores.urls import open_store
 
+# Seconds between the last moment at which a task may end and the one at which the queue gives it to another worker.
+RETRY_MARGIN = 60
+QUEUE_RULES: dict[str, tuple[Any, str]] = {
+    "orm": ("default", "only a queue in the same database joins our transactions"),
+    "ack_failures": (True, "else a failed task is repeated for ever; runs have their own attempts"),
+    "max_attempts": (1, "else a task is repeated behind the back of its run"),
+    "catch_up": (False, "else schedules fire once for every slot that a stop left out"),
+    "time_zone": ("UTC", "else schedules move or fire twice when clocks change"),
+    "sync": (None, "tasks would run in the web server"),
+}
 WANTED_PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
 
 
 @checks.register()
 def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    rules = (_zone, _locations, _offsite, _database, _sample_in_production)
+    rules = (_zone, _locations, _offsite, _database, _sample_in_production, _queue)
     return [message for rule in rules for message in rule()]
 
 
@@ -93,6 +103,37 @@ def _sample_in_production() -> Iterator[checks.CheckMessage]:
             hint="Set L2L_HOME to a new folder and run 'manage.py init' there.",
             id="l2l.E006",
         )
+
+
+def _queue() -> Iterator[checks.CheckMessage]:
+    """The queue's settings, cluster by cluster, against the traps of django-q (docs/operations.md, "Processes")."""
+    base = {name: value for name, value in settings.Q_CLUSTER.items() if name != "ALT_CLUSTERS"}
+    alternatives = settings.Q_CLUSTER.get("ALT_CLUSTERS", {})
+    if base.get("cluster_name") != "worker" or set(alternatives) != {"destroyer"}:
+        yield checks.Error("Q_CLUSTER must have the clusters 'worker' and, in ALT_CLUSTERS, 'destroyer'", id="l2l.E101")
+    for name, options in {str(base.get("cluster_name")): base, **{name: base | other for name, other in alternatives.items()}}.items():
+        yield from _cluster(name, options)
+
+
+def _cluster(name: str, options: dict[str, Any]) -> Iterator[checks.CheckMessage]:
+    timeout, retry, workers, limit = (options.get(key) for key in ("timeout", "retry", "workers", "queue_limit"))
+    if not all(isinstance(one, int) and one > 0 for one in (timeout, retry, workers, limit)):
+        yield checks.Error(f"Q_CLUSTER {name}: timeout, retry, workers and queue_limit must be whole numbers above 0", id="l2l.E102")
+        return
+    least = timeout * (limit / workers + 1) + RETRY_MARGIN  # type: ignore[operator]
+    if retry < least:
+        yield checks.Error(
+            f"Q_CLUSTER {name}: retry is {retry} s; tasks that wait behind others would be run twice",
+            hint=f"Set it to {least:.0f} or more.",
+            id="l2l.E103",
+        )
+    if limit != workers or options.get("bulk") != 1:
+        yield checks.Error(
+            f"Q_CLUSTER {name}: a cluster takes more tasks than it has workers", hint="queue_limit = workers, bulk = 1.", id="l2l.E104"
+        )
+    for key, (right, why) in QUEUE_RULES.items():
+        if options.get(key) != right:
+            yield checks.Error(f"Q_CLUSTER {name}: {key} is {options.get(key)!r}; {why}", hint=f"Set it to {right!r}.", id="l2l.E105")
 
 
 def _keys() -> Iterator[checks.CheckMessage]:

@@ -9,9 +9,11 @@ from django.conf import settings
 from django.core.management import call_command
 from django.utils import timezone
 
-from backups import keyfiles, locations
+from backups import keyfiles, locations, policies
 from backups.errors import BackupError
 from backups.stores.contract import StoreError
+from l2l import schedules
+from l2l.admin.roles import ensure_roles
 from l2l.sample import add_sample
 
 LOCATION_README = "l2l/location-readme.txt"
@@ -24,6 +26,10 @@ def install(*, sample: bool, verbosity: int = 1) -> Iterator[str]:
         mark_as_sample()
     new_kit = keyfiles.make_key_files(settings.L2L_KEYS, timezone.now().date().isoformat())
     call_command("migrate", verbosity=0, interactive=False)
+    ensure_roles()
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    policies.ensure_first_policy()
+    schedules.keep()
     yield from prepare_locations(sample=sample)
     if sample:
         yield from add_sample()

@@ -17,7 +17,6 @@ import audit
 from audit.models import Stream
 from backups import vault as vaults
 from backups.nightly import back_up
-from l2l.admin.roles import ensure_roles
 from subscriptions.importing import import_content
 from subscriptions.models import Customer, DataRecord
 from subscriptions.onboarding import add_customer
@@ -51,7 +50,6 @@ def sign_ins() -> list[str]:
 
 def add_sample() -> Iterator[str]:
     """People, three customers with content, two nights of sets; what is there already is left alone."""
-    ensure_roles()
     with audit.acting("sample", reason="sample data", source="init --sample"):
         yield from _add_people()
         for number, code in enumerate(CUSTOMERS):

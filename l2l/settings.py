@@ -46,10 +46,12 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("L2L_BEHIND_PROXY", False) else None
 SESSION_COOKIE_AGE = 12 * 60 * 60
+LOGIN_REDIRECT_URL = "admin:index"
+LOGIN_URL = "admin:login"
 X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # its default config would put its own site in the place of ours
     "unfold.contrib.simple_history",
     "l2l.apps.BackOfficeAdminConfig",
     "django.contrib.auth",
@@ -58,6 +60,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "simple_history",
+    "django_q",
     "audit",
     "subscriptions",
     "backups",
@@ -142,12 +145,39 @@ SIMPLE_HISTORY_HISTORY_CHANGE_REASON_USE_TEXT_FIELD = True
 SIMPLE_HISTORY_REVERT_DISABLED = True
 SIMPLE_HISTORY_DATE_INDEX = False
 
+# The queue, on the same database. What is owed stands in our own runs, so failures are acknowledged and successes not kept; the rule that
+# `l2l/checks.py` holds: retry > timeout x (queue_limit / workers + 1), for the time counts from when a task is fetched, not when it begins.
+L2L_WORKERS = env.int("L2L_WORKERS", 2)
+L2L_STALL_SECONDS = env.int("L2L_STALL_SECONDS", 180)
+L2L_STOP_SECONDS = env.int("L2L_STOP_SECONDS", 20)
+TASK_SECONDS = 6 * 60 * 60
+Q_CLUSTER = {
+    "name": "l2l",
+    "cluster_name": "worker",
+    "label": "Queue",
+    "orm": "default",
+    "workers": L2L_WORKERS,
+    "queue_limit": L2L_WORKERS,
+    "bulk": 1,
+    "timeout": TASK_SECONDS,
+    "retry": 2 * TASK_SECONDS + 600,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "save_limit": -1,
+    "catch_up": False,
+    "time_zone": "UTC",
+    "poll": 0.5,
+    "recycle": 500,
+    "ALT_CLUSTERS": {"destroyer": {"workers": 1, "queue_limit": 1}},
+}
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.str("L2L_LOG_LEVEL", "INFO")},
+    "loggers": {"django-q": {"level": env.str("L2L_LOG_LEVEL", "WARNING")}},  # else three lines a task
 }
 
 UNFOLD = {
@@ -155,8 +185,24 @@ UNFOLD = {
     "SITE_HEADER": "L2L back office",
     "SITE_SUBHEADER": "Customers, backups, proof",
     "SITE_SYMBOL": "shield_lock",
+    "SITE_URL": None,
     "ENVIRONMENT": "l2l.admin.site.environment_badge",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "COLORS": {
+        "primary": {
+            "50": "oklch(98.4% .014 180.7)",
+            "100": "oklch(95.3% .051 180.8)",
+            "200": "oklch(91% .096 180.4)",
+            "300": "oklch(85.5% .138 181.1)",
+            "400": "oklch(77.7% .152 181.9)",
+            "500": "oklch(70.4% .14 182.5)",
+            "600": "oklch(52.5% .098 186)",
+            "700": "oklch(46% .087 187)",
+            "800": "oklch(41% .075 188.2)",
+            "900": "oklch(36% .063 188.4)",
+            "950": "oklch(27.7% .046 192.5)",
+        },
+    },
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "l2l.admin.site.navigation"},
 }

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Home:
-    """`manage` runs a command to its end, `start` begins one that the test may kill."""
+    """`manage` runs a command to its end, `start` begins one that the test may kill. `settings`, such as DATABASE_URL, are added."""
 
     folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("L2L_")}
         kept.pop("DATABASE_URL", None)
-        return kept | {"L2L_HOME": str(self.folder), "DJANGO_SETTINGS_MODULE": "l2l.settings"}
+        return kept | {"L2L_HOME": str(self.folder), "DJANGO_SETTINGS_MODULE": "l2l.settings", **self.settings}
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, str(PROJECT / "manage.py"), *arguments]
@@ -45,5 +47,28 @@ class Home:
     def json(self, *arguments: str) -> Any:
         return json.loads(self.manage(*arguments, "--json"))
 
+    def ask(self, code: str) -> Any:
+        """What a line of Python gives inside of the installation, as JSON."""
+        return json.loads(self.manage("shell", "-v", "0", "-c", f"import json; print(json.dumps({code}, default=str))"))
+
+    def processes(self) -> list[int]:
+        """The numbers of the living processes that work in this home."""
+        mark = f"L2L_HOME={self.folder}".encode()
+        return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and mark in _environment(path) and _alive(path)]
+
     def location(self, name: str) -> Path:
         return self.folder / "locations" / name
+
+
+def _environment(path: Path) -> list[bytes]:
+    try:
+        return (path / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _alive(path: Path) -> bool:
+    try:
+        return (path / "stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False

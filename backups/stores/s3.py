@@ -3,6 +3,9 @@
 What such servers do differently, and what is done about it here:
 
 * Some ignore `If-None-Match` and overwrite: `check` finds that out and refuses the location.
+* Ceph 16 heeds it in a bucket without versions and ignores it in one with them. Nothing is lost there, so that `put` can mend it: it
+  looks first, and after writing it takes its own version back if another one came to stand below it meanwhile. Which servers need
+  that is learned at the first put, by writing the same bytes a second time: others pay with one refused request for it.
 * Many refuse the checksums that boto3 adds by itself, and some keep none of them: `when_required` is the default, every put
   carries an MD5, which the server checks before it answers, and our own SHA-256 as metadata.
 * On a versioned bucket a deletion hides and keeps: `remove` deletes each version by its id, the newest last, so that no older one
@@ -20,9 +23,10 @@ import hashlib
 import os
 import ssl
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from threading import Lock
 from typing import Any
 from urllib.parse import urlencode
@@ -78,6 +82,7 @@ _ADVICE = {
     "NotImplemented": "the server cannot do that: choose one with conditional puts",
 }
 _FORBIDDEN, _NOT_FOUND, _CONFLICT, _PRECONDITION_FAILED, _NO_SUCH_RANGE, _TOO_MANY, _PARTIAL = 403, 404, 409, 412, 416, 429, 206
+_NO_VERSION = (None, "null")
 _UNREACHED = (NotConnectedError, HTTPClientError, IncompleteReadError, ResponseParserError, OSError)
 _CANNOT = {405, 501}
 _FULL = 507
@@ -93,6 +98,14 @@ class _Connection:
     secret_access_key: str = field(repr=False)
     checksums: str
     addressing_style: str
+
+
+class _Bucket(Enum):
+    """What decides in a bucket which of two puts of one name was first."""
+
+    PLAIN = "it keeps no versions; the condition decides, or `check` refuses it"
+    HEEDING = "it keeps versions and heeds the condition"
+    CARELESS = "it keeps versions and ignores the condition; the oldest version decides"
 
 
 class _Clients:
@@ -119,6 +132,7 @@ class _Clients:
 
 
 _CLIENTS = _Clients()
+_BUCKETS: dict[tuple[_Connection, str], _Bucket] = {}
 os.register_at_fork(after_in_child=_CLIENTS.forget)
 
 
@@ -170,12 +184,8 @@ class S3Store:
     def put(self, name: str, data: bytes) -> None:
         checked_size(checked_name(name), data)
         with self._told(name):
-            try:
-                self._write(name, data, IfNoneMatch="*")
-            except ClientError as error:
-                if _status(error) == _PRECONDITION_FAILED:
-                    raise AlreadyThere(f"{name} is taken at {self.url}") from error
-                raise
+            if not self._is_first(name, data):
+                raise AlreadyThere(f"{name} is taken at {self.url}")
 
     def put_back(self, name: str, data: bytes, sha256: str) -> None:
         """On a versioned bucket the damaged version stays, as a leftover."""
@@ -273,8 +283,64 @@ class S3Store:
             f"{self.url} could not be reached for {what} ({type(error).__name__}): look at it and the network; try again later"
         )
 
-    def _write(self, name: str, data: bytes, **condition: str) -> None:
-        self._client.put_object(
+    def _is_first(self, name: str, data: bytes) -> bool:
+        """Writes where nothing is; whether these bytes are there now because of us."""
+        key = self._key(name)
+        before = [] if self._bucket_kind in (_Bucket.PLAIN, _Bucket.HEEDING) else self._line(key)
+        if any(version["IsLatest"] for version in before):
+            return False
+        written, version = self._written(name, data)
+        if written and self._learned(version, name, data) is _Bucket.CARELESS:
+            return self._stays(key, version, {one["VersionId"] for one in before})
+        return written
+
+    @property
+    def _bucket_kind(self) -> _Bucket | None:
+        return _BUCKETS.get((self._connection, self.bucket))
+
+    def _learned(self, version: str | None, name: str, data: bytes) -> _Bucket:
+        """The kind of bucket, after a conditional put there was answered with `version`."""
+        kind = self._bucket_kind
+        if version in _NO_VERSION:
+            kind = _Bucket.PLAIN
+        elif kind in (None, _Bucket.PLAIN):
+            kind = self._tried(name, data)
+        assert kind is not None
+        _BUCKETS[self._connection, self.bucket] = kind
+        return kind
+
+    def _tried(self, name: str, data: bytes) -> _Bucket:
+        """The same bytes again, so that it does no harm if we are killed here or if the second version is locked at once."""
+        written, version = self._written(name, data)
+        if not written:
+            return _Bucket.HEEDING
+        with suppress(ClientError):
+            self._delete({"Key": self._key(name), "VersionId": version})
+        return _Bucket.CARELESS
+
+    def _stays(self, key: str, version: str | None, before: set[str]) -> bool:
+        """Whether our `version` was first; it is taken back if another has come to stand below it since we looked."""
+        line = [one["VersionId"] for one in self._line(key)]
+        if version not in line or set(line[line.index(version) + 1 :]) <= before:
+            return True
+        self._delete({"Key": key, "VersionId": version})
+        return False
+
+    def _line(self, key: str) -> list[dict[str, Any]]:
+        """The versions of exactly `key`, the newest first, without markers."""
+        return [version for version in self._versions(key) if version["Key"] == key and version["kind"] == "version"]
+
+    def _written(self, name: str, data: bytes) -> tuple[bool, str | None]:
+        """Whether the server took it, and as which version."""
+        try:
+            return True, self._write(name, data, IfNoneMatch="*").get("VersionId")
+        except ClientError as error:
+            if _status(error) != _PRECONDITION_FAILED:
+                raise
+            return False, None
+
+    def _write(self, name: str, data: bytes, **condition: str) -> dict[str, Any]:
+        return self._client.put_object(
             Bucket=self.bucket,
             Key=self._key(name),
             Body=data,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
 from datetime import date
 from typing import Any
 
@@ -9,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from audit import actors
 from audit.commands import BackOfficeCommand
+from audit.errors import AuditError
 from audit.models import Stream
 from audit.registry import SYSTEM_STREAM
 from audit.sizes import in_units
@@ -18,6 +21,8 @@ from backups.nightly import Outcome, back_up
 from backups.stores.contract import StoreError
 from subscriptions.models import Customer
 
+logger = logging.getLogger(__name__)
+
 
 class Command(BackOfficeCommand):
     help = "Makes a full backup set of each named customer now, or of every customer and the system stream."
@@ -26,7 +31,7 @@ class Command(BackOfficeCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("customers", nargs="*", metavar="CUSTOMER", help="short code; all when none is named")
-        parser.add_argument("--night", type=date.fromisoformat, metavar="DATE", help="the night that the sets are for, e.g. 2026-11-23")
+        parser.add_argument("--night", type=_date, metavar="DATE", help="the night that the sets are for, e.g. 2026-11-23")
 
     def work(self, *, customers: list[str], night: date | None, **options: Any) -> None:
         streams = _streams(customers)
@@ -36,11 +41,25 @@ class Command(BackOfficeCommand):
             for stream in streams:
                 try:
                     outcomes.append(back_up(vault, stream, night=night, progress=self.progress()))
-                except (*self.known, OSError) as problem:
-                    failures[stream.name] = str(problem)
+                except Exception as problem:  # noqa: BLE001  (one customer's failure is counted and never stops the others)
+                    failures[stream.name] = self._told(stream, problem)
         self.report(_lines(outcomes, failures), [_document(one) for one in outcomes] + _failed(failures))
         if failures or not all(outcome.good for outcome in outcomes):
             raise CommandError(_what_is_wrong(outcomes, failures))
+
+    def _told(self, stream: Stream, problem: Exception) -> str:
+        """The message, if the exception speaks to the user; else it is logged with all that programmers need."""
+        if isinstance(problem, (AuditError, OSError, *self.known)):
+            return str(problem)
+        logger.error("The backup of %s failed", stream.name, exc_info=problem)
+        return f"{type(problem).__name__}: {problem}"
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-11-23") from None
 
 
 def _streams(codes: list[str]) -> list[Stream]:

@@ -1,42 +1,35 @@
-"""`manage.py serve`: the web pages, as `make run` starts them (gunicorn)."""
+"""`manage.py serve`: the web pages and the queue, as `make run` starts them."""
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from l2l import sample
+from backups.queueing import DESTROYER, WORKER
+from l2l import sample, serving
 
 
 class Command(BaseCommand):
-    help = "Serves the back office and prints its address; with a sample home also who may sign in."
+    help = "Serves the back office and runs its queue; prints the address, and with a sample home who may sign in."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--web-only", action="store_true", help="without the queue: 'manage.py work' runs it elsewhere")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        address = f"{options['host']}:{options['port']}"
-        self.stdout.write(f"\nThe back office is at http://{address}/")
-        for line in sample.sign_ins():
-            self.stdout.write(line)
-        self.stdout.write("Stop it with Ctrl+C.\n")
+    def handle(self, *args: Any, host: str, port: int, web_only: bool, **options: Any) -> None:
+        clusters = [] if web_only else [serving.cluster(name) for name in (WORKER, DESTROYER)]
+        try:
+            serving.refuse_taken(host, port)
+            supervisor = serving.Supervisor([serving.web(host, port), *clusters], self._say)
+            self._say(f"\nThe back office is at http://{host}:{port}/")
+            for line in [*sample.sign_ins(), "Stop it with Ctrl+C.\n"]:
+                self._say(line)
+            supervisor.run()
+        except serving.DoesNotStart as problem:
+            raise CommandError(str(problem)) from None
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
         self.stdout.flush()
-        gunicorn = [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "l2l.wsgi",
-            "--bind",
-            address,
-            "--workers",
-            "2",
-            "--timeout",
-            "600",
-            "--log-level",
-            "warning",
-        ]
-        os.execv(sys.executable, gunicorn)  # noqa: S606  (this process becomes the server, so that signals reach it)

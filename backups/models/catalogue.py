@@ -50,6 +50,7 @@ class BackupSet(models.Model):
     stream = models.ForeignKey(Stream, on_delete=models.PROTECT, related_name="sets")
     state = models.CharField(max_length=10, choices=State, default=State.MAKING)
     night = models.DateField(help_text="The night it belongs to, from noon to noon.")
+    policy = models.PositiveIntegerField(null=True, help_text="The version of the policy that asked for it; none when a person did.")
     started_at = models.DateTimeField()
     snapshot_at = models.DateTimeField(null=True, help_text="The moment whose state the set holds.")
     complete_at = models.DateTimeField(null=True, help_text="Whole, and read back, at one location.")

@@ -1,0 +1,20 @@
+"""What the backups app keeps: the catalogue of stored objects, the runs that are owed, and the policy that says when and how long."""
+
+from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
+from backups.models.policy import BackupPolicy
+from backups.models.runs import Act, Heartbeat, Run
+
+__all__ = [
+    "Act",
+    "BackupPolicy",
+    "BackupSet",
+    "Blob",
+    "Chunk",
+    "Copy",
+    "Heartbeat",
+    "Lease",
+    "Location",
+    "Run",
+    "StoredFile",
+    "StreamQuerySet",
+]

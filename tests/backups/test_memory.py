@@ -1,0 +1,78 @@
+"""However much a customer has, a backup and a restore stay within the memory of a small machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.home import PROJECT, Home
+
+pytestmark = pytest.mark.slow
+
+RECORDS = 300_000
+UPLOAD_MIB = 300
+LIMIT_MIB = 250
+
+SEED = """
+import sys
+from datetime import date
+from pathlib import Path
+
+import django
+
+django.setup()
+
+from django.core.files.base import File
+
+import audit
+from subscriptions.models import UploadedContent
+from subscriptions.onboarding import add_customer
+from tests import bench
+
+with audit.acting("test", reason="test", source="test"):
+    acme = add_customer("acme", "Acme", start=date(2026, 1, 1))
+    bench.seed(acme)
+    with Path(sys.argv[1]).open("rb") as content:
+        UploadedContent.objects.create(customer=acme, name="large.bin", file=File(content, name="large.bin"))
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    one = Home(tmp_path / "home")
+    one.manage("init")
+    upload = tmp_path / "large.bin"
+    with upload.open("wb") as file:
+        for _ in range(UPLOAD_MIB):
+            file.write(os.urandom(1024 * 1024))
+    environment = one.environment | {"L2L_BENCH_RECORDS": str(RECORDS)}
+    subprocess.run([sys.executable, "-c", SEED, str(upload)], cwd=PROJECT, env=environment, check=True)
+    upload.unlink()
+    return one
+
+
+def peak_mib(home: Home, *arguments: str) -> float:
+    """Runs the command to its good end; returns the most memory that it ever held."""
+    with home.start(*arguments) as process:
+        assert process.stdout is not None and process.stderr is not None
+        told = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, told
+    return usage.ru_maxrss / 1024
+
+
+def test_backup_and_restore_need_little_memory(home: Home, tmp_path: Path) -> None:
+    peaks = {
+        "backup": peak_mib(home, "backup", "acme"),
+        "restore": peak_mib(home, "restore", "acme", "--to", str(tmp_path / "out")),
+        "restore of one item": peak_mib(home, "restore", "acme", "--only", "datarecord:P-7", "--to", str(tmp_path / "item")),
+    }
+    print("Peak memory:", ", ".join(f"{what} {peak:.0f} MiB" for what, peak in peaks.items()))
+    assert all(peak < LIMIT_MIB for peak in peaks.values()), peaks
+    with (tmp_path / "out/history/l2l_subscriptions.datarecord.ndjson").open("rb") as history:
+        assert sum(1 for _ in history) == RECORDS

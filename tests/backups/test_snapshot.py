@@ -1,0 +1,230 @@
+"""A snapshot is one moment, whatever is written meanwhile, and its rows are the canonical rows, however the database makes them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection, models
+from django.db.backends.base.operations import BaseDatabaseOperations
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit import registry, rows
+from audit.models import JournalRow, Stream
+from audit.row_sql import row_text
+from backups.snapshot import snapshot
+from subscriptions.models import Customer, DataRecord, Link, Subscription
+from tests.factory.models import Downtime, Line, Site
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Model = type[models.Model]
+
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+awkward = st.sampled_from([*"\"\\'\n\t\b\f\r\v\x01\x1b\x1f\x7f\u2028é𝄞", "\r\n", "\\n", "null", "12"])
+texts = st.one_of(st.text(characters, max_size=30), st.lists(awkward, max_size=5).map("".join))
+big_integers = st.integers(-(2**63), 2**63 - 1)
+json_values = st.recursive(
+    st.none() | st.booleans() | big_integers | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+moments = st.builds(
+    lambda moment, microsecond: moment.replace(microsecond=microsecond),
+    st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)),
+    st.sampled_from([0, 1, 999_999, 120_000]),
+)
+
+
+def integer_range(field: Any) -> tuple[int, int]:
+    """As the column has it; numbers that the database gives out stop early, so that it has some left for the other tests."""
+    low, high = BaseDatabaseOperations.integer_field_ranges[field.get_internal_type()]
+    return low, 2**40 if isinstance(field, models.AutoField) else high
+
+
+def values_of(field: Any) -> st.SearchStrategy[Any]:
+    """Values that the column can hold, other than null."""
+    return {
+        "text": lambda: texts.map(lambda text: text[: field.max_length]),
+        "integer": lambda: st.integers(*integer_range(field)),
+        "boolean": st.booleans,
+        "datetime": lambda: moments,
+        "date": st.dates,
+        "time": st.times,
+        "duration": lambda: st.timedeltas(timedelta(days=-9999), timedelta(days=9999)),
+        "uuid": st.uuids,
+        "float": lambda: st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
+        "binary": lambda: st.binary(max_size=20),
+        "decimal": lambda: st.integers(-(10**field.max_digits) + 1, 10**field.max_digits - 1).map(
+            lambda digits: Decimal(digits).scaleb(-field.decimal_places)
+        ),
+        "json": lambda: st.dictionaries(texts, json_values, max_size=3),
+    }[rows.kind_of(field)]()
+
+
+def column_values(field: Any, parents: dict[Model, Any]) -> st.SearchStrategy[Any]:
+    """As `values_of`, with None where the column takes it; a foreign key names the parent that there is."""
+    values = st.just(parents[field.related_model]) if field.is_relation else values_of(field)
+    return st.none() | values if field.null else values
+
+
+def unique_together(model: Model) -> Iterator[tuple[str, ...]]:
+    yield from ((field.attname,) for field in model._meta.concrete_fields if field.unique)
+    for constraint in model._meta.constraints:
+        if isinstance(constraint, models.UniqueConstraint):
+            yield tuple(model._meta.get_field(name).attname for name in constraint.fields)  # type: ignore[union-attr]
+
+
+def rows_of(model: Model, parents: dict[Model, Any]) -> st.SearchStrategy[list[dict[str, Any]]]:
+    row = st.fixed_dictionaries({field.attname: column_values(field, parents) for field in model._meta.concrete_fields})
+    if model is Subscription:  # its end may not lie before its start
+        row = row.map(lambda values: {**values, "end": None})
+
+    def key(names: tuple[str, ...]) -> Callable[[dict[str, Any]], Any]:
+        return lambda values: tuple(values[name] for name in names)
+
+    return st.lists(row, min_size=1, max_size=4, unique_by=tuple(key(names) for names in unique_together(model)))
+
+
+def assert_lines_are_canonical(model: Model, parents: dict[Model, Any]) -> None:
+    """For rows of any content: the snapshot's lines are `instance_json` of the same rows, in the order of their keys."""
+
+    @settings(max_examples=15, deadline=None)
+    @given(rows_of(model, parents))
+    def check(contents: list[dict[str, Any]]) -> None:
+        plain: models.QuerySet[Any] = models.QuerySet(model)
+        before = set(plain.values_list("pk", flat=True))
+        plain.bulk_create(model(**values) for values in contents)
+        try:
+            with snapshot() as moment:
+                found = list(moment.lines(plain.all()))
+            expected = list(plain.order_by("pk"))
+            assert len(found) == len(contents) + len(before)
+            assert [line for _, line in found] == [rows.instance_json(one).encode() for one in expected], model
+            assert [_plain_key(key) for key, _ in found] == [_plain_key(one.pk) for one in expected]
+        finally:
+            plain.exclude(pk__in=before)._raw_delete("default")
+
+    check()
+
+
+def _plain_key(key: object) -> object:
+    """A UUID's form is the database's own; it only has to be the same each time."""
+    return key if isinstance(key, int) else str(key).replace("-", "")
+
+
+@pytest.fixture
+def parents(acme: Any) -> dict[Model, Any]:
+    """A row of each model that a foreign key may name."""
+    site = Site.objects.create(customer=acme, name="Kassel")
+    line = Line.objects.create(site=site, name="Line 1")
+    return {Customer: acme.pk, Stream: acme.pk, Site: site.pk, Line: line.pk, **_users()}
+
+
+def _users() -> dict[Model, Any]:
+    from django.contrib.auth import get_user_model
+
+    return {get_user_model(): get_user_model().objects.create_user("ada").pk}
+
+
+def test_the_rows_of_every_model_are_canonical_whatever_they_hold(parents: dict[Model, Any]) -> None:
+    for protected in registry.protected():
+        assert_lines_are_canonical(protected.model, parents)
+
+
+def test_the_history_of_every_model_is_canonical_whatever_it_holds(parents: dict[Model, Any]) -> None:
+    for protected in registry.protected():
+        assert_lines_are_canonical(protected.history_model, parents)
+
+
+def test_the_journal_is_canonical_also_with_the_databases_own_times(parents: dict[Model, Any]) -> None:
+    assert JournalRow.objects.exists()  # written by the database's clock, with fewer digits on SQLite
+    assert_lines_are_canonical(JournalRow, parents)
+
+
+def test_the_models_of_many_rows_are_read_the_fast_way() -> None:
+    fast = (DataRecord, registry.of(DataRecord).history_model, Link, registry.of(Link).history_model, JournalRow)
+    assert all(row_text(model, connection) is not None for model in fast)
+    assert row_text(Downtime, connection) is None  # floats and JSONField go through Python: both ways are under test
+
+
+def test_the_stream_given_beforehand_changes_no_row(acme: Any) -> None:
+    records(acme, range(3))
+    history: models.QuerySet[Any] = models.QuerySet(registry.of(DataRecord).history_model)
+    with snapshot() as moment:
+        for queryset in (
+            DataRecord.objects.filter(customer=acme),
+            history.filter(history_stream=acme.pk),
+            JournalRow.objects.filter(stream=acme.pk),
+        ):
+            assert list(moment.lines(queryset, acme.pk)) == list(moment.lines(queryset))
+
+
+def records(customer: Any, numbers: range) -> None:
+    DataRecord.objects.tracked_create(DataRecord(customer=customer, kind="part", reference=f"{number:05}") for number in numbers)
+
+
+def test_what_is_written_after_it_was_opened_is_not_seen(acme: Any) -> None:
+    records(acme, range(3000))  # more than one fetch
+    queryset = DataRecord.objects.filter(customer=acme)
+    with snapshot() as moment:
+        lines = moment.lines(queryset)
+        first = next(lines)
+        records(acme, range(3000, 3100))
+        DataRecord.objects.get(reference="02999").delete()
+        changed = DataRecord.objects.get(reference="02500")
+        changed.data = {"changed": True}
+        changed.save()
+        seen = [json.loads(line) for _, line in [first, *lines]]
+        history = list(moment.lines(models.QuerySet(registry.of(DataRecord).history_model)))
+        assert list(moment.lines(queryset)) == [*moment.lines(queryset)]
+    assert [row["reference"] for row in seen] == [f"{number:05}" for number in range(3000)]
+    assert not any(row["data"] for row in seen)
+    assert len(history) == 3000
+    with snapshot() as moment:
+        assert len(list(moment.lines(queryset))) == 3099
+
+
+def test_it_holds_up_no_writer_and_sees_what_was_committed_just_before(acme: Any) -> None:
+    for number in range(20):
+        records(acme, range(number, number + 1))
+        with snapshot() as moment:
+            records(acme, range(100 + number, 101 + number))
+            assert len(list(moment.lines(DataRecord.objects.all()))) == 2 * number + 1
+
+
+def test_its_connection_is_closed_after_the_block_and_after_an_exception_in_it(acme: Any) -> None:
+    records(acme, range(3))
+    opened = []
+    with snapshot() as moment:
+        opened.append(moment.connection)
+        assert moment.connection is not connection
+    with pytest.raises(ValueError, match="broken"), snapshot() as moment:
+        opened.append(moment.connection)
+        next(moment.lines(DataRecord.objects.all()))  # with a cursor open
+        raise ValueError("broken")
+    assert [one.connection for one in opened] == [None, None]
+
+
+def test_nothing_can_be_written_through_it_on_postgresql(acme: Any) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite knows no read-only transaction")
+    from django.db import InternalError
+
+    with pytest.raises(InternalError, match="read-only"), snapshot() as moment, moment.connection.cursor() as cursor:
+        cursor.execute("DELETE FROM l2l_audit_journalrow")
+    assert JournalRow.objects.exists()
+
+
+def test_values_come_as_the_database_gives_them(acme: Any) -> None:
+    records(acme, range(2))
+    with snapshot() as moment:
+        found = list(moment.values(DataRecord.objects.order_by("reference").values_list("reference", "kind")))
+    assert [tuple(row) for row in found] == [("00000", "part"), ("00001", "part")]
+    assert isinstance(acme.pk, uuid.UUID)
