@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
+from botocore.exceptions import BotoCoreError, ClientError
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage, Storage
 from storages.backends.s3 import S3Storage
@@ -98,14 +99,29 @@ class BucketStorage(S3Storage):
 
 
 def read_stored(storage: Storage, name: str) -> Iterator[bytes]:
-    """The bytes of a stored file in pieces of at most 1 MiB, in bounded memory (django-storages' `open` loads a whole object)."""
+    """The bytes of a stored file in pieces of at most 1 MiB, in bounded memory (django-storages' `open` loads a whole object).
+
+    Raises `FileNotFoundError` when the storage has no such file, `UploadsUnavailable` when a bucket does not give it now.
+    """
     if isinstance(storage, S3Storage):
-        key = storage._normalize_name(name)  # the name with the storage's location in front
-        body = storage.connection.meta.client.get_object(Bucket=storage.bucket_name, Key=key)["Body"]
-        yield from body.iter_chunks(READ_BYTES)
+        yield from _read_object(storage, name)
         return
     with storage.open(name, "rb") as file:
         yield from pieces(file)
+
+
+def _read_object(storage: S3Storage, name: str) -> Iterator[bytes]:
+    key = storage._normalize_name(name)  # the name with the storage's location in front
+    try:
+        body = storage.connection.meta.client.get_object(Bucket=storage.bucket_name, Key=key)["Body"]
+        yield from body.iter_chunks(READ_BYTES)
+    except ClientError as problem:
+        code = problem.response.get("Error", {}).get("Code", "")
+        if code in ("NoSuchKey", "404"):
+            raise FileNotFoundError(errno.ENOENT, "The bucket of the uploads has no such file", name) from problem
+        raise UploadsUnavailable(errno.EIO, f"The bucket of the uploads refuses ({code}): look at its address and credentials.") from problem
+    except (BotoCoreError, OSError) as problem:
+        raise UploadsUnavailable(errno.EIO, f"The bucket of the uploads cannot be read ({type(problem).__name__}): try again.") from problem
 
 
 def pieces(file: BinaryIO | File) -> Iterator[bytes]:

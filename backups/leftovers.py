@@ -102,7 +102,7 @@ def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> Swe
     removed, left = 0, []
     for blob in Blob.objects.filter(stream=stream, state=Blob.State.CONDEMNED):
         lease.keep()
-        for copy in blob.copies.select_related("location"):
+        for copy in blob.copies.filter(location__in_force=True).select_related("location"):
             place = next((one for one in shelves.places if one.location == copy.location), None)
             trouble = "not reachable" if place is None else _removed(place.store, blob.name)
             if trouble:

@@ -38,8 +38,9 @@ class Snapshot:
         if self.connection.vendor == "postgresql":
             yield from self._copied(rows_of_text, integer_keys=isinstance(queryset.model._meta.pk, models.IntegerField))
             return
+        dashed = isinstance(queryset.model._meta.pk, models.UUIDField)  # SQLite keeps the digits alone
         for key, line in self.values(rows_of_text):
-            yield (key if isinstance(key, int) else str(key)), line
+            yield (key if isinstance(key, int) else str(uuid.UUID(key)) if dashed else str(key)), line
 
     def _lines_in_python(self, queryset: models.QuerySet) -> Iterator[tuple[int | str, bytes]]:
         model: type[models.Model] = queryset.model

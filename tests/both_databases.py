@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Tests that never touch a database; they run once.
-WITHOUT_DATABASE = ["tests/stores", "tests/architecture"]
+# Tests whose subject is not the database; they run once.
+WITHOUT_DATABASE = ["tests/stores", "tests/architecture", "tests/rgw"]
 
 
 @contextmanager

@@ -36,7 +36,6 @@ protocol calls safe to retry, a bounded number of times (under 60 s in all), and
 Stores are safe to use from several threads at once. They open connections lazily (after a fork) and keep them.
 """
 
-
 from __future__ import annotations
 
 import hashlib

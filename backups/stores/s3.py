@@ -286,7 +286,7 @@ class S3Store:
     def _is_first(self, name: str, data: bytes) -> bool:
         """Writes where nothing is; whether these bytes are there now because of us."""
         key = self._key(name)
-        before = [] if self._bucket_kind in (_Bucket.PLAIN, _Bucket.HEEDING) else self._line(key)
+        before = () if self._bucket_kind in (_Bucket.PLAIN, _Bucket.HEEDING) else self._line(key)
         if any(version["IsLatest"] for version in before):
             return False
         written, version = self._written(name, data)
@@ -326,9 +326,9 @@ class S3Store:
         self._delete({"Key": key, "VersionId": version})
         return False
 
-    def _line(self, key: str) -> list[dict[str, Any]]:
+    def _line(self, key: str) -> tuple[dict[str, Any], ...]:
         """The versions of exactly `key`, the newest first, without markers."""
-        return [version for version in self._versions(key) if version["Key"] == key and version["kind"] == "version"]
+        return tuple(version for version in self._versions(key) if version["Key"] == key and version["kind"] == "version")
 
     def _written(self, name: str, data: bytes) -> tuple[bool, str | None]:
         """Whether the server took it, and as which version."""

@@ -200,12 +200,18 @@ def test_a_bucket_keeps_every_version_too(acme, settings, monkeypatch):
     try:
         host, port = server.get_host_and_port()
         url = f"s3://uploads/back-office?endpoint=http://{host}:{port}&region=us-east-1"
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "audit.files.BucketStorage", "OPTIONS": {"url": url}}}
         default_storage.connection.create_bucket(Bucket="uploads")
         row = upload(acme, "manual.pdf", b"first" * 500_000)
         row.file = ContentFile(b"second", "manual.pdf")
         row.save()
         assert [stored(one.file) for one in history(UploadedContent)] == [b"first" * 500_000, b"second"]
+        with pytest.raises(FileNotFoundError):
+            stored("uploads/never/was")
+        server.stop()
+        with pytest.raises(UploadsUnavailable, match="cannot be read"):
+            stored(row.file.name)
     finally:
         default_storage.connection.meta.client.close()
         server.stop()

@@ -1,4 +1,4 @@
-"""The places that the contract's suite runs against. Another store is one more entry in `PLACES`."""
+"""The places that the contract's suite runs against. Another store is one more entry in `PLACES`, or in `SLOW_PLACES`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from backups.stores.contract import Store
 from backups.stores.folder import FolderStore
 from backups.stores.memory import MemoryStore
 from backups.stores.s3 import S3Store
+from tests.rgw.cluster import missing_programs
+from tests.rgw.fixtures import RGW_KEYS, steady  # noqa: F401  (a fixture)
 
 KEYS = ("testkey", "testsecret-never-shown")
 
@@ -63,20 +65,40 @@ def memory_place(request: pytest.FixtureRequest) -> Place:
 
 
 def moto_place(request: pytest.FixtureRequest) -> Place:
-    return replace(s3_place(request.getfixturevalue("moto_endpoint"), versioned=False), page=40, dates_uploads=False)
+    return replace(s3_place(request.getfixturevalue("moto_endpoint"), versioned=False), dates_uploads=False)
 
 
 def versioned_moto_place(request: pytest.FixtureRequest) -> Place:
-    return replace(s3_place(request.getfixturevalue("moto_endpoint"), versioned=True), page=40, dates_uploads=False)
+    return replace(s3_place(request.getfixturevalue("moto_endpoint"), versioned=True), dates_uploads=False)
 
 
-def s3_place(endpoint: str, *, versioned: bool, keys: tuple[str, str] = KEYS) -> Place:
+def careless_place(request: pytest.FixtureRequest) -> Place:
+    """A server that keeps versions and ignores `If-None-Match`, as Ceph 16 does."""
+    place = s3_place(request.getfixturevalue("moto_endpoint"), versioned=True, region="careless")
+    assert isinstance(place.store, S3Store)
+    place.store._client.meta.events.register("before-call.s3.PutObject", forget_the_condition, unique_id="careless")
+    return replace(place, dates_uploads=False)
+
+
+def forget_the_condition(params: Any, **_: Any) -> None:
+    params["headers"].pop("If-None-Match", None)
+
+
+def rgw_place(request: pytest.FixtureRequest) -> Place:
+    return s3_place(request.getfixturevalue("steady").endpoint, versioned=False, keys=RGW_KEYS)
+
+
+def versioned_rgw_place(request: pytest.FixtureRequest) -> Place:
+    return s3_place(request.getfixturevalue("steady").endpoint, versioned=True, keys=RGW_KEYS)
+
+
+def s3_place(endpoint: str, *, versioned: bool, keys: tuple[str, str] = KEYS, region: str = "us-east-1") -> Place:
     """A store in a new bucket at any S3 server."""
     client, bucket = raw_client(endpoint, keys), f"bucket-{uuid4().hex}"
     client.create_bucket(Bucket=bucket)
     if versioned:
         client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    store = S3Store(bucket, "at/prefix", endpoint, "us-east-1", *keys)
+    store = S3Store(bucket, "at/prefix", endpoint, region, *keys)
 
     def on(operation: str, **more: Any) -> Callable[[str], None]:
         return lambda name: getattr(client, operation)(Bucket=bucket, Key=f"at/prefix/{name}", **more)
@@ -86,7 +108,6 @@ def s3_place(endpoint: str, *, versioned: bool, keys: tuple[str, str] = KEYS) ->
         overwrite=lambda name, data: on("put_object", Body=data)(name),
         leave=on("create_multipart_upload"),
         hide=on("delete_object") if versioned else None,
-        page=1000,
     )
 
 
@@ -96,11 +117,14 @@ PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "s3": moto_place,
     "s3-versioned": versioned_moto_place,
 }
+SLOW_PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {"s3-careless": careless_place}
+if not missing_programs():
+    SLOW_PLACES |= {"rgw": rgw_place, "rgw-versioned": versioned_rgw_place}
 
 
-@pytest.fixture(params=list(PLACES))
+@pytest.fixture(params=[*PLACES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_PLACES)])
 def place(request: pytest.FixtureRequest) -> Place:
-    return PLACES[request.param](request)
+    return (PLACES | SLOW_PLACES)[request.param](request)
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Barrier, Thread
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from backups.stores import s3
 from backups.stores.contract import AlreadyThere, Missing, StillThere, StoreError, StoreRefused, StoreUnavailable
 from backups.stores.s3 import S3Store
-from tests.stores.conftest import KEYS, raw_client, s3_place
+from tests.stores.conftest import KEYS, Place, careless_place, raw_client, s3_place
 
 MD5_HEADER, CONDITION_HEADER, OUR_DIGEST = "Content-MD5", "If-None-Match", "x-amz-meta-sha256"
 
@@ -355,6 +356,51 @@ class TestVersions:
         with pytest.raises(StoreRefused, match="locked"):
             store.remove("x")
         assert store.get("x") == b"locked"
+
+
+class TestACarelessServer:
+    """It keeps versions and ignores the condition, as Ceph 16 does; with many more tests in the contract's slow part."""
+
+    @pytest.fixture
+    def careless(self, request: pytest.FixtureRequest) -> Place:
+        return careless_place(request)
+
+    def test_what_was_there_first_stays_and_nothing_else_is_left(self, careless: Place) -> None:
+        careless.store.put("x", b"first")
+        with pytest.raises(AlreadyThere):
+            careless.store.put("x", b"second")
+        assert careless.store.get("x") == b"first"
+        assert list(careless.store.leftovers()) == []
+
+    def test_of_eight_at_once_one_wins(self, careless: Place) -> None:
+        start = Barrier(8)
+
+        def wins(number: int) -> bool:
+            start.wait()
+            with suppress(AlreadyThere):
+                careless.store.put("x", b"%d" % number)
+                return True
+            return False
+
+        with ThreadPoolExecutor(8) as threads:
+            winners = [number for number, won in enumerate(threads.map(wins, range(8))) if won]
+        assert winners == [int(careless.store.get("x"))]
+        assert list(careless.store.leftovers()) == []
+
+    def test_a_version_that_a_marker_hides_does_not_take_the_name(self, careless: Place) -> None:
+        assert careless.hide
+        careless.store.put("x", b"old")
+        careless.hide("x")
+        careless.store.put("x", b"new")
+        assert careless.store.get("x") == b"new"
+
+    def test_it_is_told_from_others_once(self, careless: Place, moto_endpoint: str) -> None:
+        careful, plain = s3_place(moto_endpoint, versioned=True), s3_place(moto_endpoint, versioned=False)
+        for place in (careless, careful, plain):
+            for name in "xyz":
+                place.store.put(name, b"1")
+        kinds = [place.store._bucket_kind for place in (careless, careful, plain)]  # type: ignore[attr-defined]
+        assert [kind and kind.name for kind in kinds] == ["CARELESS", "HEEDING", "PLAIN"]
 
 
 class TestClients:
