@@ -12,12 +12,20 @@ def ensure_system_stream(sender: Any, using: str, **kwargs: Any) -> None:
     Stream.objects.using(using).get_or_create(id=SYSTEM_STREAM, defaults={"name": "system"})
 
 
+def guard_evidence(sender: Any, using: str, **kwargs: Any) -> None:
+    """PostgreSQL itself refuses to change the evidence trail."""
+    from audit import append_only
+
+    append_only.guard(using)
+
+
 class AuditConfig(AppConfig):
     name = "audit"
     label = "l2l_audit"
     verbose_name = "Audit trail"
 
     def ready(self) -> None:
-        from audit import checks  # noqa: F401  (registers them)
+        from audit import access, checks  # noqa: F401  (registers them)
 
         post_migrate.connect(ensure_system_stream, sender=self)
+        post_migrate.connect(guard_evidence, sender=self)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from audit import actors, canonical, history_sql, levels, registry
 from audit.errors import Frozen, UnknownStream, Unstorable
 from audit.levels import Level
-from audit.models import JournalRow, Stream
+from audit.models.journal import JournalRow, Stream
 
 
 def enter(model: type[models.Model], instances: Iterable[models.Model], *, using: str | None = None) -> Level:

@@ -9,12 +9,14 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
-from django.db import models
+from django.db import connections, models, router
 
-from audit import registry, rows
+from audit import grants, registry, rows
 from audit.fields import TrackedFileField
 from audit.history import TrackedHistory
+from audit.models import Grant
 from audit.tracked import TrackedModel, TrackedQuerySet
+from audit.two_person import TwoPersonRequest
 
 
 @checks.register(checks.Tags.models)
@@ -25,6 +27,34 @@ def check_protected_models(app_configs: Any, **kwargs: Any) -> list[checks.Check
     if not getattr(settings, "SIMPLE_HISTORY_ENABLED", True):
         found.append(checks.Error("SIMPLE_HISTORY_ENABLED is off", hint="Remove it: history is a promise.", id="l2l_audit.E002"))
     return found
+
+
+@checks.register(checks.Tags.models)
+def check_requests(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """A request that takes two people has the constraint that says so: a Meta of its own loses it."""
+    kinds = [model for model in apps.get_models() if issubclass(model, TwoPersonRequest)]
+    return [
+        _error("E016", kind, "lost its constraints", "Derive its Meta from TwoPersonRequest.Meta.")
+        for kind in kinds
+        if "approve" not in kind._meta.default_permissions or not any(one.name.endswith("_two_people") for one in kind._meta.constraints)
+    ]
+
+
+@checks.register(checks.Tags.database)
+def check_grants(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Rights that stand on no grant (`manage.py check --database default`)."""
+    if router.db_for_read(Grant) not in (databases or ()) or not _is_there(Grant):
+        return []
+    return [
+        checks.Warning(f"{one}.", hint="Give a role with 'manage.py add_person', and take this away.", id="l2l_audit.W017")
+        for one in grants.ungranted()
+    ]
+
+
+def _is_there(model: type[models.Model]) -> bool:
+    """The table, which migrations may yet have to make."""
+    connection = connections[router.db_for_read(model)]
+    return model._meta.db_table in connection.introspection.table_names()
 
 
 def check_model(protected: registry.Protected) -> list[checks.CheckMessage]:

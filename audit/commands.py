@@ -11,6 +11,7 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, OperationalError
 
+from audit import events
 from audit.errors import AuditError
 
 
@@ -34,7 +35,8 @@ class BackOfficeCommand(BaseCommand):
     def _work(self, **options: Any) -> None:
         spoken: tuple[type[Exception], ...] = (AuditError, ObjectDoesNotExist, OSError, *self.known)
         try:
-            self.work(**options)
+            with events.apart():
+                self.work(**options)
         except ValidationError as problem:
             raise CommandError("; ".join(_validation_lines(problem))) from problem
         except (IntegrityError, OperationalError) as problem:

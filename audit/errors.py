@@ -6,7 +6,12 @@ AuditError
 ├── Frozen             the customer's data is frozen
 ├── UnknownStream      there is no such customer
 ├── MovedCustomer      a foreign key on the path to the customer was changed
-└── Unstorable         a value that one of our databases would refuse or change
+├── Unstorable         a value that one of our databases would refuse or change
+├── NotEvidence        (audit.events) a fact that an event may not carry
+├── GrantRefused       (audit.grants) a role that cannot be given or ended
+├── NotAllowed         (audit.states) a request in another state
+└── ApprovalRefused    (audit.two_person) this person cannot approve, or not now
+    └── PlanChanged    what was asked for is not what would be done now
 """
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import connections, models
 
-from audit.models import JournalRow
+from audit.models.journal import JournalRow
 from audit.registry import SYSTEM_STREAM, Protected
 
 BATCH_ROWS = 2000

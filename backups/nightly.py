@@ -84,8 +84,8 @@ def back_up(
     return Outcome(backup_set, whole_at, shelves.troubles, [*shelves.notes, *_notes_of(swept)], caught_up)
 
 
-def catch_up(vault: Vault, stream: Stream) -> int:
-    """Settles what a killed run left, and puts what the locations are owed there; no new set. Returns how many copies.
+def catch_up(vault: Vault, stream: Stream) -> dict[str, str]:
+    """Settles what a killed run left, and puts what the locations are owed there; no new set. Returns what was wrong, by location.
 
     Raises as `back_up` does.
     """
@@ -94,7 +94,8 @@ def catch_up(vault: Vault, stream: Stream) -> int:
         refuse_ended(shelves.places, stream.id)
         leftovers.settle(vault, shelves, stream.id, lease)
         catching_up.reconcile(shelves, stream.id, lease)
-        return catching_up.catch_up(vault, shelves, stream.id, lease)
+        catching_up.catch_up(vault, shelves, stream.id, lease)
+    return shelves.troubles
 
 
 def _open_shelves(vault: Vault, stream: uuid.UUID) -> Shelves:

@@ -95,7 +95,7 @@ def pause_covers(paused_until: datetime | None, due_at: datetime) -> bool:
 
 
 def _moment(day: date, at: time, policy: Policy) -> datetime:
-    # fold=0: a time that the spring change leaves out falls as long after it as it stands in the gap; one that autumn has twice is the first.
+    # fold=0: a time that the spring change leaves out comes as long after it as it stands in the gap; of one that comes twice, the first.
     return datetime.combine(day, at, policy.zone).astimezone(UTC)
 
 

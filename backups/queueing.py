@@ -30,8 +30,8 @@ def queue_due(now: datetime) -> int:
 
 
 def queue(run_id: int, now: datetime) -> bool:
-    """Queues one run, unless it is queued already or not due. With the caller's transaction, for the queue is in the same database."""
-    if not Run.objects.filter(pk=run_id, pk__in=runs.unqueued(now).order_by().values("pk")).update(queued_at=now):
+    """Queues one run, unless it is queued already. With the caller's transaction, for the queue is in the same database."""
+    if not Run.objects.filter(runs.not_queued(now), pk=run_id).update(queued_at=now):
         return False
     async_task("backups.tasks.work_off", run_id, q_options={"cluster": WORKER, "group": "runs"})
     return True

@@ -18,7 +18,7 @@ from typing import Any
 
 from django.db import transaction
 
-from audit import actors
+from audit import access, actors
 from backups.customerkeys import refuse_ended
 from backups.errors import NoLocation, NoSet, TargetInTheWay
 from backups.manifest import BadManifest, Part
@@ -232,7 +232,7 @@ def _hand_over(
     """Records the export, then gives the folder its name: nothing leaves unrecorded."""
     now = vault.clock()
     with transaction.atomic():
-        Export.objects.create(
+        export = Export.objects.create(
             customer=customer,
             what=f"restore of {only.model if only else 'everything'} from the set of {report.found.envelope['night']}",
             by=actors.current().name,
@@ -242,6 +242,8 @@ def _hand_over(
             made_at=now,
             expires_at=now + EXPORT_KEPT,
         )
+        taken = {"sha256": digest, "rows": sum(report.counts.values()), "files": report.files, "bytes": report.file_bytes}
+        access.exported(export, customer=customer.pk, set=str(report.found.envelope["set"]), **taken)
         if folder.exists():
             folder.rmdir()
         partial.rename(folder)

@@ -138,7 +138,11 @@ def due_runs(now: datetime) -> QuerySet[Run]:
 
 def unqueued(now: datetime) -> QuerySet[Run]:
     """The due runs for which no message stands in the queue, as far as we know."""
-    return due_runs(now).filter(Q(queued_at=None) | Q(queued_at__lte=now - QUEUED_FOR))
+    return due_runs(now).filter(not_queued(now))
+
+
+def not_queued(now: datetime) -> Q:
+    return Q(queued_at=None) | Q(queued_at__lte=now - QUEUED_FOR)
 
 
 def recover(now: datetime) -> int:
@@ -250,17 +254,14 @@ def _policy_of(run: Run) -> Policy:
 
 def _fill(vault: Vault, attempt: _Attempt) -> None:
     run = attempt.run
-    if run.attempts > 1:
-        catch_up(vault, run.stream)
+    troubles = catch_up(vault, run.stream) if run.attempts > 1 else {}
     backup_set = standing_set(run) if run.attempts > 1 else None
     if backup_set is None:
         outcome = back_up(
             vault, run.stream, night=run.night, progress=lambda line: attempt.told(line, vault.clock()), policy=attempt.policy.number
         )
-        backup_set, trouble = outcome.backup_set, "; ".join(f"{name}: {why}" for name, why in outcome.troubles.items())
-    else:
-        trouble = ""
-    _record_set(attempt, backup_set, trouble, vault.clock())
+        backup_set, troubles = outcome.backup_set, outcome.troubles
+    _record_set(attempt, backup_set, "; ".join(f"{name}: {why}" for name, why in troubles.items()), vault.clock())
 
 
 def standing_set(run: Run) -> BackupSet | None:

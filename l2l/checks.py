@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.dispatch import receiver
 
+from audit import clock
 from backups import keyfiles, locations
 from backups.errors import BackupError
 from backups.stores.contract import StoreRefused
@@ -34,7 +35,7 @@ WANTED_PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "
 
 @checks.register()
 def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    rules = (_zone, _locations, _offsite, _database, _sample_in_production, _queue)
+    rules = (_zone, _locations, _offsite, _database, _sample_in_production, _set_clock, _queue)
     return [message for rule in rules for message in rule()]
 
 
@@ -103,6 +104,13 @@ def _sample_in_production() -> Iterator[checks.CheckMessage]:
             hint="Set L2L_HOME to a new folder and run 'manage.py init' there.",
             id="l2l.E006",
         )
+
+
+def _set_clock() -> Iterator[checks.CheckMessage]:
+    try:
+        clock.set_to()
+    except clock.ClockRefused as problem:
+        yield checks.Error(str(problem), hint="Only 'init --sample' makes a home whose clock may be set.", id="l2l.E008")
 
 
 def _queue() -> Iterator[checks.CheckMessage]:

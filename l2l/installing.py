@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.utils import timezone
 
+from audit import clock, evidence
 from backups import keyfiles, locations, policies
 from backups.errors import BackupError
 from backups.stores.contract import StoreError
@@ -33,6 +34,7 @@ def install(*, sample: bool, verbosity: int = 1) -> Iterator[str]:
     yield from prepare_locations(sample=sample)
     if sample:
         yield from add_sample()
+    evidence.sign_head(keyfiles.signer(settings.L2L_KEYS), clock.now())
     if new_kit:
         yield from kit_warning()
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
 
 import audit
+from audit import clock
+from audit.grants import grant_role
 from audit.models import Stream
+from audit.roles import Role
 from backups import vault as vaults
 from backups.nightly import back_up
 from subscriptions.importing import import_content
@@ -26,9 +28,12 @@ PEOPLE = {
     "ada": ("account manager", "Ada Account"),
     "bo": ("account manager", "Bo Broker"),
     "olga": ("backup operator", "Olga Operator"),
+    "rita": ("receipt approver", "Rita Receipt"),
     "aud": ("auditor", "Aud Auditor"),
     "admin": ("", "Administrator"),
 }
+# Long enough for a role to approve.
+SINCE = timedelta(days=30)
 CUSTOMERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "northwind": ("Northwind Bicycles", "ada", "Europe/Berlin", {}),
     "kasseler": ("Kasseler Gießerei GmbH", "ada", "Europe/Berlin", {"agreed_retention_years": 10, "agreed_destruction_days": 14}),
@@ -69,7 +74,7 @@ def _add_people() -> Iterator[str]:
             name, f"{name}@example.org", password, first_name=first, last_name=last, is_staff=True, is_superuser=not role
         )
         if role:
-            user.groups.add(Group.objects.get(name=role))
+            grant_role(user, Role(role), reason="sample data", now=clock.now(), since=clock.now() - SINCE)
         lines.append(f"{name:<8}{password:<16}{role or 'administrator of everything (sample only)'}")
     path.touch(mode=0o600)
     path.write_text("\n".join(lines) + "\n")

@@ -25,6 +25,8 @@ L2L_ZONE = env.str("L2L_ZONE", "UTC")
 L2L_LOCATIONS = env.str("L2L_LOCATIONS", f"primary=file://{L2L_HOME}/locations/primary offsite=file://{L2L_HOME}/locations/offsite")
 L2L_OFFSITE = env.list("L2L_OFFSITE", default=["offsite"] if "offsite=" in L2L_LOCATIONS else [])
 L2L_SAMPLE = (L2L_HOME / "SAMPLE").exists()
+# Only in a sample home: the moment at which each process begins.
+L2L_NOW = env.str("L2L_NOW", "")
 
 
 def secret_key() -> str:
@@ -77,6 +79,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "audit.actors.ActingUserMiddleware",
+    "audit.access.EvidenceMiddleware",
 ]
 
 ROOT_URLCONF = "l2l.urls"

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from audit.events import Event, record
 from audit.models import Stream
 from subscriptions.models import Customer, Subscription
 
@@ -37,4 +38,5 @@ def add_customer(
     subscription = Subscription(customer=customer, agreement_number=agreement_number or f"{code}-1", start=start, **terms)
     subscription.full_clean()
     subscription.save()
+    record(Event.CUSTOMER_ADDED, subject=customer, customer=customer.pk, facts={"code": code})
     return customer

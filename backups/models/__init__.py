@@ -2,6 +2,7 @@
 
 from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
 from backups.models.policy import BackupPolicy
+from backups.models.requests import PolicyChangeRequest
 from backups.models.runs import Act, Heartbeat, Run
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Heartbeat",
     "Lease",
     "Location",
+    "PolicyChangeRequest",
     "Run",
     "StoredFile",
     "StreamQuerySet",

@@ -17,6 +17,7 @@ PURE = [
     "audit/canonical.py",
     "audit/chain.py",
     "audit/signing.py",
+    "audit/states.py",
     "subscriptions/bag.py",
     "subscriptions/deadlines.py",
     "subscriptions/states.py",

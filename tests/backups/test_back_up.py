@@ -92,7 +92,7 @@ def test_a_customer_without_content_is_backed_up_too(acme: Any, vault: Vault, tm
 
 def test_the_system_stream_is_backed_up_like_any_other(acme: Any, vault: Vault) -> None:
     system = back_up(vault, Stream.objects.get(pk=registry.SYSTEM_STREAM))
-    assert system.good and system.backup_set.rows == 2  # the customer and its subscription
+    assert system.good and system.backup_set.rows == 3  # the customer, its subscription, the event that tells of them
 
 
 def test_models_of_the_vendor_need_nothing_but_the_decoration(acme: Any, vault: Vault, offsite_alone: Vault, tmp_path: Path) -> None:

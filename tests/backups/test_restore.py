@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from audit.models import Event
 from audit.signing import Signer, new_secret
 from backups import keyfiles
 from backups.errors import KeysMissing, NoSet, NowhereWhole, StreamEnded, TargetInTheWay
@@ -161,6 +162,8 @@ def test_every_restore_is_an_export_on_record(kept: Any, vault: Vault, clock: An
     export = Export.objects.get()
     assert (export.by, export.reason, export.path) == ("ada", "the customer asked", str(tmp_path / "out"))
     assert export.expires_at > clock.now
+    event = Event.objects.get(event="data:exported")
+    assert (event.subject, event.customer, event.facts["sha256"]) == (f"l2l_subscriptions.export:{export.pk}", kept.pk, export.sha256)
 
 
 def test_a_destroyed_customer_cannot_be_restored(kept: Any, vault: Vault, tmp_path: Path) -> None:

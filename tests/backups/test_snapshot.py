@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection, models
 from django.db.backends.base.operations import BaseDatabaseOperations
 from hypothesis import given, settings
@@ -17,9 +18,10 @@ from hypothesis import strategies as st
 
 from audit import registry, rows
 from audit.models import JournalRow, Stream
+from audit.models.evidence import AppendedModel
 from audit.row_sql import row_text
 from backups.snapshot import snapshot
-from subscriptions.models import Customer, DataRecord, Link, Subscription
+from subscriptions.models import Customer, DataRecord, Link
 from tests.factory.models import Downtime, Line, Site
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,10 +83,20 @@ def unique_together(model: Model) -> Iterator[tuple[str, ...]]:
             yield tuple(model._meta.get_field(name).attname for name in constraint.fields)  # type: ignore[union-attr]
 
 
+def allowed(model: Model, values: dict[str, Any]) -> bool:
+    """Whether the table's own constraints let the row in."""
+    try:
+        for constraint in model._meta.constraints:
+            if isinstance(constraint, models.CheckConstraint):
+                constraint.validate(model, model(**values))
+    except ValidationError:
+        return False
+    return True
+
+
 def rows_of(model: Model, parents: dict[Model, Any]) -> st.SearchStrategy[list[dict[str, Any]]]:
     row = st.fixed_dictionaries({field.attname: column_values(field, parents) for field in model._meta.concrete_fields})
-    if model is Subscription:  # its end may not lie before its start
-        row = row.map(lambda values: {**values, "end": None})
+    row = row.filter(lambda values: allowed(model, values))
 
     def key(names: tuple[str, ...]) -> Callable[[dict[str, Any]], Any]:
         return lambda values: tuple(values[name] for name in names)
@@ -100,6 +112,7 @@ def assert_lines_are_canonical(model: Model, parents: dict[Model, Any]) -> None:
     def check(contents: list[dict[str, Any]]) -> None:
         plain: models.QuerySet[Any] = models.QuerySet(model)
         before = set(plain.values_list("pk", flat=True))
+        contents = [values for values in contents if values[model._meta.pk.attname] not in before]  # type: ignore[union-attr]
         plain.bulk_create(model(**values) for values in contents)
         try:
             with snapshot() as moment:
@@ -107,16 +120,11 @@ def assert_lines_are_canonical(model: Model, parents: dict[Model, Any]) -> None:
             expected = list(plain.order_by("pk"))
             assert len(found) == len(contents) + len(before)
             assert [line for _, line in found] == [rows.instance_json(one).encode() for one in expected], model
-            assert [_plain_key(key) for key, _ in found] == [_plain_key(one.pk) for one in expected]
+            assert [key for key, _ in found] == [one.pk if isinstance(one.pk, int) else str(one.pk) for one in expected]
         finally:
             plain.exclude(pk__in=before)._raw_delete("default")
 
     check()
-
-
-def _plain_key(key: object) -> object:
-    """A UUID's form is the database's own; it only has to be the same each time."""
-    return key if isinstance(key, int) else str(key).replace("-", "")
 
 
 @pytest.fixture
@@ -135,7 +143,8 @@ def _users() -> dict[Model, Any]:
 
 def test_the_rows_of_every_model_are_canonical_whatever_they_hold(parents: dict[Model, Any]) -> None:
     for protected in registry.protected():
-        assert_lines_are_canonical(protected.model, parents)
+        if not issubclass(protected.model, AppendedModel):  # this test could not clear away what it makes there
+            assert_lines_are_canonical(protected.model, parents)
 
 
 def test_the_history_of_every_model_is_canonical_whatever_it_holds(parents: dict[Model, Any]) -> None:

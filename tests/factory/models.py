@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 import audit
+from audit.two_person import TwoPersonRequest
 from subscriptions.models import Customer
 
 
@@ -57,3 +58,13 @@ class Specimen(audit.TrackedModel):
     free = models.JSONField(null=True)
     fixed = audit.CanonicalJSONField(null=True)
     touched = models.DateTimeField(auto_now=True)
+
+
+@audit.protect(system=True)
+class DoorRequest(TwoPersonRequest):
+    """A thing that takes two people."""
+
+    door = models.CharField(max_length=20)
+
+    class Meta(TwoPersonRequest.Meta):
+        pass

@@ -1,0 +1,176 @@
+"""The evidence trail: what was done, by whom, when, and to what; one numbered, chained row each (P5, P13, compliance section 4).
+
+It outlives the customers, so it never quotes content: a fact is an id, a count, a digest, the name of a member of staff. An event joins
+the transaction of its deed, so that both are committed or neither; all writers of events then wait for each other until the
+commit, so `record` stands last in its transaction. What must be told although its deed was rolled back goes through `record_apart`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from django.db import connections, router, transaction
+from django.db.models import Model
+
+from audit import actors, chain, clock, models
+from audit.errors import AuditError
+from audit.registry import SYSTEM_STREAM
+
+# One word: no sentence, no value of a customer's.
+WORD = re.compile(r"[\w.@+:/-]{0,200}")
+
+
+class NotEvidence(AuditError):
+    """A fact that the event may not carry: unknown, or free text."""
+
+
+class Event(StrEnum):
+    """`subject:action`."""
+
+    SIGNED_IN = "session:opened"
+    SIGN_IN_FAILED = "session:refused"
+    SIGNED_OUT = "session:closed"
+    REFUSED = "access:refused"
+    DOWNLOADED = "file:downloaded"
+    EXPORTED = "data:exported"
+    PERSON_ADDED = "person:added"
+    GRANT_GIVEN = "grant:given"
+    GRANT_ENDED = "grant:ended"
+    CUSTOMER_ADDED = "customer:added"
+    POLICY_CHANGED = "policy:changed"
+    BACKUP_FAILED = "backup:failed"
+    NIGHT_MISSED = "night:missed"
+    REQUESTED = "request:made"
+    APPROVED = "request:approved"
+    REQUEST_REFUSED = "request:refused"
+    CANCELLED = "request:cancelled"
+    VOIDED = "request:voided"
+    EXECUTED = "request:executed"
+    APPROVAL_FAILED = "approval:failed"
+
+
+_OF_REQUESTS = frozenset({"kind", "plan"})
+# Every fact that an event may carry.
+FACTS: dict[Event, frozenset[str]] = {
+    Event.SIGNED_IN: frozenset({"address"}),
+    Event.SIGN_IN_FAILED: frozenset({"person", "address"}),
+    Event.SIGNED_OUT: frozenset({"address"}),
+    Event.REFUSED: frozenset({"view", "method", "object", "address"}),
+    Event.DOWNLOADED: frozenset({"field", "version", "bytes"}),
+    Event.EXPORTED: frozenset({"sha256", "rows", "files", "bytes", "set"}),
+    Event.PERSON_ADDED: frozenset({"person"}),
+    Event.GRANT_GIVEN: frozenset({"person", "role", "since", "until"}),
+    Event.GRANT_ENDED: frozenset({"person", "role", "expired"}),
+    Event.CUSTOMER_ADDED: frozenset({"code"}),
+    Event.POLICY_CHANGED: frozenset({"version", "approved_by"}),
+    Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
+    Event.NIGHT_MISSED: frozenset({"night", "run"}),
+    Event.REQUESTED: _OF_REQUESTS,
+    Event.APPROVED: _OF_REQUESTS,
+    Event.REQUEST_REFUSED: _OF_REQUESTS,
+    Event.CANCELLED: _OF_REQUESTS,
+    Event.VOIDED: _OF_REQUESTS | {"found"},
+    Event.EXECUTED: _OF_REQUESTS,
+    Event.APPROVAL_FAILED: _OF_REQUESTS | {"why"},
+}
+
+
+def record(
+    event: Event, *, subject: Model | str = "", customer: uuid.UUID | None = None, facts: Mapping[str, Any] | None = None
+) -> models.Event:
+    """The event as the next row of the chain, in the transaction under way or one of its own. Stands inside `audit.acting(...)`.
+
+    Raises `NotEvidence` for a fact that the event may not carry, `NoActor`, and `Frozen` while the whole service is being restored.
+    """
+    facts, who = _checked(event, facts or {}), actors.current()
+    alias = router.db_for_write(models.Event)
+    with transaction.atomic(using=alias), actors.acting(replace(who, reason="")):  # a reason is free text
+        before = _take_head(alias)
+        row = models.Event(  # type: ignore[misc]
+            number=before.number + 1,
+            event=event.value,
+            at=clock.database_now(alias),
+            actor=who.name[:200],
+            actor_id=who.user_id or "",
+            source=who.source[:100],
+            subject=_name_of(subject),
+            customer=customer,
+            facts=facts,
+            salt=secrets.token_hex(chain.SALT_BYTES),
+        )
+        row.leaf = row.leaf_now()
+        row.digest = chain.following(before, row.leaf).digest
+        row.save(using=alias)
+    return row
+
+
+def _take_head(alias: str) -> chain.Head:
+    """The chain's head, after every other writer of events is done: each takes the stream's row. (Tracked writers only share it: with
+    FOR UPDATE two of them that record an event would wait for each other for ever.)"""
+    models.Stream.objects.using(alias).select_for_update(no_key=True).get(pk=SYSTEM_STREAM)
+    newest = models.Event.objects.using(alias).order_by("-number").values_list("number", "digest").first()
+    return chain.Head(*newest) if newest else chain.START
+
+
+def _checked(event: Event, facts: Mapping[str, Any]) -> dict[str, Any]:
+    if unknown := facts.keys() - FACTS[event]:
+        raise NotEvidence(f"{event.value} carries no {', '.join(sorted(unknown))}: name it in audit.events.FACTS.")
+    for name, value in facts.items():
+        if not (value is None or isinstance(value, int) or (isinstance(value, str) and WORD.fullmatch(value))):
+            raise NotEvidence(f"{event.value}: {name} is no id, count or digest.")
+    return {name: value for name, value in sorted(facts.items()) if value is not None}
+
+
+def _name_of(subject: Model | str) -> str:
+    name = subject if isinstance(subject, str) else f"{subject._meta.label_lower}:{subject.pk}"
+    if not WORD.fullmatch(name):
+        raise NotEvidence("The subject of an event is a row, or its name in one word.")
+    return name
+
+
+_waiting: ContextVar[list[Callable[[], Any]] | None] = ContextVar("l2l_events_apart", default=None)
+
+
+def record_apart(event: Event, *, facts: Mapping[str, Any] | None = None, **about: Any) -> None:
+    """As `record`, but the event stays when the caller's transaction is rolled back: inside `apart()` it is written after its end."""
+    write = partial(_record_as, actors.current(), event, facts=_checked(event, facts or {}), **about)
+    waiting = _waiting.get()
+    if waiting is not None and connections[router.db_for_write(models.Event)].in_atomic_block:
+        waiting.append(write)  # a second connection would wait for this one's lock on SQLite
+    else:
+        write()
+
+
+def _record_as(who: actors.Acting, event: Event, **about: Any) -> None:
+    with actors.acting(who):
+        record(event, **about)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Stands around a whole request or command, outside of every transaction: here `record_apart` is written, whatever was rolled back."""
+    token = _waiting.set([])
+    try:
+        yield
+    finally:
+        waiting = _waiting.get() or []
+        _waiting.reset(token)
+        _hand_on(waiting)
+
+
+def _hand_on(waiting: list[Callable[[], Any]]) -> None:
+    outer = _waiting.get()
+    if outer is not None:  # a command inside of a request
+        outer.extend(waiting)
+        return
+    for write in waiting:
+        write()

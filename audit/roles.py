@@ -1,0 +1,90 @@
+"""The roles of the back office and what each may do: Django groups made in code, filled by grants alone (P5)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from django.contrib.auth.models import Group, Permission
+
+
+class Role(StrEnum):
+    """The value is the name of the group."""
+
+    ACCOUNT_MANAGER = "account manager"
+    RECEIPT_APPROVER = "receipt approver"
+    BACKUP_OPERATOR = "backup operator"
+    AUDITOR = "auditor"
+    ADMINISTRATOR = "administrator"
+
+    @property
+    def word(self) -> str:
+        """For commands and evidence: one word."""
+        return self.value.replace(" ", "_")
+
+
+CONTENT = ("datarecord", "uploadedcontent", "link")
+OF_CUSTOMERS = tuple(f"l2l_subscriptions.view_{model}" for model in ("customer", "subscription", "export", *CONTENT))
+OF_BACKUPS = tuple(f"l2l_backups.view_{model}" for model in ("location", "backupset", "blob", "copy"))
+OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
+CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
+EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
+
+RIGHTS: dict[Role, tuple[str, ...]] = {
+    # Of their own customers alone: the admin limits the rows.
+    Role.ACCOUNT_MANAGER: (
+        *OF_CUSTOMERS,
+        "l2l_backups.view_backupset",
+        *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
+    ),
+    Role.RECEIPT_APPROVER: (
+        *OF_CUSTOMERS,
+        "l2l_backups.view_backupset",
+        EVERY_CUSTOMER,
+        *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "approve")),
+    ),
+    Role.BACKUP_OPERATOR: (
+        *OF_CUSTOMERS,
+        *OF_BACKUPS,
+        EVERY_CUSTOMER,
+        "l2l_backups.add_backupset",
+        *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "add", "approve")),
+    ),
+    Role.AUDITOR: (
+        *OF_CUSTOMERS,
+        *OF_BACKUPS,
+        *OF_EVIDENCE,
+        EVERY_CUSTOMER,
+        CHANGES_OF_POLICY.format("view"),
+        "auth.view_user",
+        "auth.view_group",
+    ),
+    # Users and roles; no power over data.
+    Role.ADMINISTRATOR: (
+        "l2l_audit.view_grant",
+        *(f"auth.{verb}_{model}" for model in ("user", "group") for verb in ("view", "add", "change")),
+    ),
+}
+
+
+def by_word(text: str) -> Role:
+    """The role of that name, written with spaces, hyphens or underscores; `ValueError` names them all."""
+    for role in Role:
+        if role.word == text.strip().lower().replace(" ", "_").replace("-", "_"):
+            return role
+    raise ValueError(f"There is no role {text!r}; there are {', '.join(role.word for role in Role)}.")
+
+
+def ensure_roles() -> list[Group]:
+    """Makes each role a group with exactly its rights; safe to run again. Stands after the migrations, which make the rights."""
+    return [_ensure_role(role, rights) for role, rights in RIGHTS.items()]
+
+
+def _ensure_role(role: Role, rights: tuple[str, ...]) -> Group:
+    group, _ = Group.objects.get_or_create(name=role.value)
+    group.permissions.set([_permission(right) for right in rights])
+    return group
+
+
+def _permission(right: str) -> Permission:
+    app, _, codename = right.partition(".")
+    return Permission.objects.get(content_type__app_label=app, codename=codename)
