@@ -119,9 +119,9 @@ def _read_object(storage: S3Storage, name: str) -> Iterator[bytes]:
         code = problem.response.get("Error", {}).get("Code", "")
         if code in ("NoSuchKey", "404"):
             raise FileNotFoundError(errno.ENOENT, "The bucket of the uploads has no such file", name) from problem
-        raise UploadsUnavailable(errno.EIO, f"The bucket of the uploads refuses ({code}): look at its address and credentials.") from problem
+        raise UploadsUnavailable(errno.EIO, f"The bucket of the uploads refuses ({code}). Look at its credentials.") from problem
     except (BotoCoreError, OSError) as problem:
-        raise UploadsUnavailable(errno.EIO, f"The bucket of the uploads cannot be read ({type(problem).__name__}): try again.") from problem
+        raise UploadsUnavailable(errno.EIO, f"The bucket of the uploads cannot be read ({type(problem).__name__}).") from problem
 
 
 def pieces(file: BinaryIO | File) -> Iterator[bytes]:

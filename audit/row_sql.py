@@ -22,7 +22,10 @@ _SQLITE = {
     "duration": "coalesce({c},'null')",
     "json": "coalesce({c},'null')",
     "boolean": "CASE WHEN {c} IS NULL THEN 'null' WHEN {c} THEN 'true' ELSE 'false' END",
-    "uuid": "coalesce('\"'||substr({c},1,8)||'-'||substr({c},9,4)||'-'||substr({c},13,4)||'-'||substr({c},17,4)||'-'||substr({c},21)||'\"','null')",
+    "uuid": (
+        "coalesce('\"'||substr({c},1,8)||'-'||substr({c},9,4)||'-'||substr({c},13,4)||'-'||substr({c},17,4)||'-'||substr({c},21)||'\"',"
+        "'null')"
+    ),
     # Django writes '2026-01-31 23:59:59' and six digits where there is a fraction, SQLite's own clock writes three.
     "datetime": (
         "CASE length({c}) WHEN 26 THEN '\"'||substr({c},1,10)||'T'||substr({c},12)||'Z\"'"
@@ -47,7 +50,7 @@ _FORMS = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 
 
 def row_text(model: type[models.Model], connection: BaseDatabaseWrapper, stream: uuid.UUID | None = None) -> RawSQL | None:
-    """An expression for the canonical text of a row of `model` (as bytes on SQLite) in a query on its own table, or None: then ask `audit.rows`.
+    """The canonical text of a row (as bytes on SQLite) in a query on the model's own table, or None: then ask `audit.rows`.
 
     `stream` is the id that most of the rows' UUID columns will hold; knowing it makes the query faster and changes nothing else.
     """
