@@ -149,7 +149,7 @@ def read_set(location, stream, key_file, fingerprint, wanted, folder):
     head, *lines, end = (json.loads(line) for line in body.decode().split("\n") if line)
     if head["set"] != envelope["set"] or end.get("chunks") != sum("chunk" in line for line in lines):
         fail("the set's body is cut, or of another set")
-    parts = []
+    parts: list[tuple[dict, list]] = []
     for line in lines:
         parts.append((line, [])) if "part" in line else parts[-1][1].append(line["chunk"])
     blobs = Blobs(location, stream, identity)
