@@ -7,6 +7,7 @@ files as checked downloads, and no way back through history. Each admin says who
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.db import IntegrityError, models
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -27,7 +28,7 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
 
 import audit
-from audit import capture, downloads, history_pages, registry
+from audit import access, capture, downloads, history_pages, history_sql, registry
 from audit.errors import AuditError
 from audit.fields import CanonicalJSONField, TrackedFileField
 from audit.files import UploadsUnavailable
@@ -417,11 +418,22 @@ class TrackedAdmin(BackOfficeAdmin):
         name = str(getattr(row, field, "") or "") if file else ""
         if file is None or not name:
             raise Http404("There is no such file.")
+        size = getattr(row, file.size_field)
         try:
-            return downloads.attachment(file.storage, name, size=getattr(row, file.size_field), filename=self.download_name(row, field))
+            answer = downloads.attachment(file.storage, name, size=size, filename=self.download_name(row, field))
         except OSError as problem:
             self.message_user(request, str(problem), messages.ERROR)
             return redirect(back)
+        access.downloaded(row, customer=self._customer_of(row), field=field, size=size, version=getattr(row, "history_id", None))
+        return answer
+
+    def _customer_of(self, row: Any) -> uuid.UUID | None:
+        streams = (
+            {row.history_stream}
+            if hasattr(row, "history_stream")
+            else history_sql.streams(registry.of(self.model), [row], DEFAULT_DB_ALIAS)
+        )
+        return next(iter(streams - {registry.SYSTEM_STREAM}), None)
 
 
 def refuse_if_changed(obj: Any, seen_version: int | None) -> None:

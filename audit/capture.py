@@ -12,9 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connections, models, router
-from django.utils import timezone
 
-from audit import actors, canonical, history_sql, levels, registry
+from audit import actors, canonical, clock, history_sql, levels, registry
 from audit.errors import Frozen, UnknownStream, Unstorable
 from audit.levels import Level
 from audit.models.journal import JournalRow, Stream
@@ -100,7 +99,7 @@ def _by_reason(instances: Sequence[Any]) -> dict[str | None, list[Any]]:
 def _facts(history_type: str, reason: str | None, level: Level) -> dict[str, Any]:
     acting = actors.current()
     return {
-        "history_date": timezone.now(),
+        "history_date": clock.now(),
         "history_type": history_type,
         "history_user_id": acting.user_id,
         "history_change_reason": _storable("reason", reason or acting.reason) or None,

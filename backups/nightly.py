@@ -69,6 +69,7 @@ def back_up(
     the policy's version that asks for the set, None when a person does.
     """
     with leases.holding(leases.lease_name(stream.id), doing="backup", clock=vault.clock) as lease:
+        progress("looking at the locations")  # whoever asked may find, now that the lease is ours, that it is not wanted any more
         shelves = _open_shelves(vault, stream.id)
         refuse_ended(shelves.places, stream.id)
         leftovers.settle(vault, shelves, stream.id, lease)

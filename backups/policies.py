@@ -8,10 +8,9 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 import audit
-from audit import actors
+from audit import actors, clock
 from backups.errors import BackupError
 from backups.models import BackupPolicy
 from backups.policy import Policy, differences, in_force
@@ -31,7 +30,7 @@ def ensure_first_policy() -> bool:
     if BackupPolicy.objects.exists():
         return False
     with audit.acting("init", reason="the standard policy", source="init"):
-        _add(1, Policy(1, timezone.now()), zone=settings.L2L_ZONE, made_by="init", reason="the standard policy")
+        _add(1, Policy(1, clock.now()), zone=settings.L2L_ZONE, made_by="init", reason="the standard policy")
     return True
 
 
@@ -41,7 +40,7 @@ def change_policy(*, reason: str, approved_by: str = "", in_force_from: datetime
     Raises `PolicyRefused` when it changes nothing, lacks a reason, or keeps or tries less without another person's approval;
     `ValidationError` when a value does not fit. Who `approved_by` is, and how long a shortening must wait, is the caller's to check.
     """
-    actor, now = actors.current(), timezone.now()
+    actor, now = actors.current(), clock.now()
     if not reason.strip():
         raise PolicyRefused("Say why the policy changes.")
     with transaction.atomic(), audit.because(reason):
@@ -58,7 +57,7 @@ def change_policy(*, reason: str, approved_by: str = "", in_force_from: datetime
 def what_if(**changes: Any) -> tuple[Policy, Policy]:
     """The newest version, and what it would become; nothing is stored. Raises `ValidationError`."""
     newest = BackupPolicy.objects.order_by("-number")[0]
-    row = _copy_of(newest, changes, in_force_from=timezone.now(), made_by="what-if", approved_by="", reason="what-if")
+    row = _copy_of(newest, changes, in_force_from=clock.now(), made_by="what-if", approved_by="", reason="what-if")
     row.full_clean()
     return newest.pure, row.pure
 

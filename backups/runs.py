@@ -37,8 +37,8 @@ BUSY_WAIT = timedelta(minutes=1)
 # A process that gave its lease back has this long to record what came of it.
 GRACE = timedelta(seconds=30)
 BATCH = 500
-# A message that the queue lost is sent again after this; a run delivered twice is worked off once.
-QUEUED_FOR = timedelta(minutes=15)
+# A message that the queue lost, or that a killed process had taken, is sent again after this; a run delivered twice is worked off once.
+QUEUED_FOR = timedelta(minutes=5)
 
 
 class RunStopped(BackupError):

@@ -10,8 +10,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.utils import timezone
 
+from audit import clock as clocks
 from audit.signing import Signer
 from backups import keyfiles, locations, policies
 from backups.errors import NoLocation
@@ -30,7 +30,7 @@ class Vault:
     keys: KeyRing
     signer: Signer
     spool: Path
-    clock: Callable[[], datetime] = timezone.now
+    clock: Callable[[], datetime] = clocks.now
     zone: ZoneInfo = UTC
     software_version: str = ""
 
@@ -57,7 +57,7 @@ class Vault:
 
 def clock() -> datetime:
     """Now, for whatever is decided about nights and runs."""
-    return timezone.now()
+    return clocks.now()
 
 
 def note(place: Place, trouble: str, now: datetime) -> None:

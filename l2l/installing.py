@@ -7,7 +7,6 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management import call_command
-from django.utils import timezone
 
 from audit import clock, evidence
 from backups import keyfiles, locations, policies
@@ -25,7 +24,7 @@ def install(*, sample: bool, verbosity: int = 1) -> Iterator[str]:
     settings.L2L_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
     if sample:
         mark_as_sample()
-    new_kit = keyfiles.make_key_files(settings.L2L_KEYS, timezone.now().date().isoformat())
+    new_kit = keyfiles.make_key_files(settings.L2L_KEYS, clock.now().date().isoformat())
     call_command("migrate", verbosity=0, interactive=False)
     ensure_roles()
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
@@ -58,7 +57,7 @@ def prepare_locations(*, sample: bool) -> Iterator[str]:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for place in locations.open_places(named):
         try:
-            locations.prepare(place.store, signer, readme, made=timezone.now().date().isoformat(), sample=sample)
+            locations.prepare(place.store, signer, readme, made=clock.now().date().isoformat(), sample=sample)
             place.store.check()
         except StoreError as problem:
             yield f"Location {place.name} cannot be used: {problem}"

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db.models import Count, Q, Sum
 from django.urls import reverse
-from django.utils import timezone
 
+from audit import clock
 from backups.admin import Owed, copies_text, owed_by_location
 from backups.models import BackupSet, Location
 from backups.slots import night_of
@@ -63,7 +63,7 @@ def front_page(user: Any) -> dict[str, Any]:
 
 def last_night() -> date:
     """The newest night that is over or in its morning: the one that began yesterday at noon."""
-    return night_of(timezone.now() - timedelta(hours=12), ZoneInfo(settings.L2L_ZONE))
+    return night_of(clock.now() - timedelta(hours=12), ZoneInfo(settings.L2L_ZONE))
 
 
 def protection_now(user: Any) -> Protection:
@@ -126,7 +126,7 @@ def _customers() -> str:
 
 def stored_per_night(user: Any) -> str:
     """The chart's data as JSON, a bar for each night since the first set of the period; empty when there is none."""
-    newest = night_of(timezone.now(), ZoneInfo(settings.L2L_ZONE))
+    newest = night_of(clock.now(), ZoneInfo(settings.L2L_ZONE))
     sets = BackupSet.objects.visible_to(user).filter(night__gt=newest - timedelta(days=NIGHTS_SHOWN), state=BackupSet.State.MADE)
     stored = dict(sets.order_by("night").values_list("night").annotate(Sum("new_bytes")))
     if not stored:

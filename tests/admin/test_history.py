@@ -9,7 +9,8 @@ from django.core.files.base import ContentFile
 from django.test import Client
 
 import audit
-from audit import history_pages
+from audit import history_pages, models
+from audit.events import Event
 from subscriptions.models import DataRecord, UploadedContent
 from tests.admin.conftest import PDF, Belongings, url
 
@@ -44,6 +45,17 @@ def test_a_replaced_file_is_told_by_size_and_digest_and_each_version_downloads(a
         assert response["X-Content-Type-Options"] == "nosniff"
         assert response["Content-Type"] == "application/octet-stream"
         assert response["Content-Length"] == str(len(content))
+
+
+def test_each_download_is_on_record(as_: As, own: Belongings) -> None:
+    version = own.upload.history.get().history_id
+    client = as_("ada")
+    for name, keys in (("uploadedcontent_file", ()), ("uploadedcontent_version_file", (version,))):
+        answer = client.get(url(name, own.upload.pk, *keys, "file"))
+        assert b"".join(answer.streaming_content) == PDF  # type: ignore[attr-defined]
+    found = models.Event.objects.filter(event=Event.DOWNLOADED.value).order_by("number")
+    assert [(one.actor, one.customer, one.facts["bytes"]) for one in found] == [("ada", own.customer.pk, len(PDF))] * 2
+    assert [one.facts.get("version") for one in found] == [None, version]
 
 
 def test_a_file_that_is_gone_gives_a_message(as_: As, own: Belongings, uploads: object) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from audit.models import Stream
-from backups import leases, policies, runs
+from backups import leases, policies, queueing, runs
 from backups.errors import LeaseLost
 from backups.models import BackupPolicy, BackupSet, Run
 from backups.nights import NightReport
@@ -201,6 +201,26 @@ def test_a_process_that_slept_past_its_lease_records_nothing(night: None, vault:
     assert (run.state, run.attempts) == ("done", 2) and slept
     made = BackupSet.objects.filter(stream=run.stream, state=BackupSet.State.MADE)
     assert [one.pk for one in made] == [run.backup_set_id]
+
+
+def test_a_process_that_slept_before_it_took_the_lease_makes_no_second_set(night: None, vault: Vault, clock: Clock) -> None:
+    runs.owe_nights(clock())
+    slept = runs._begin(of("acme").pk, clock())
+    assert slept is not None
+    clock.forward(minutes=4)
+    assert sorted(work(vault)) == ["done"] * 3  # another process has filled the night
+    with pytest.raises(runs.RunStopped):
+        runs._fill(vault, slept)
+    assert of("acme").state == "done" and BackupSet.objects.filter(stream__name="acme").count() == 1
+
+
+def test_a_message_that_the_queue_lost_is_sent_again(night: None, clock: Clock) -> None:
+    runs.owe_nights(clock())
+    assert queueing.queue_due(clock()) == 3 and queueing.queue_due(clock()) == 0
+    clock.forward(minutes=5)
+    assert queueing.queue_due(clock()) == 3
+    queueing.forget(queueing.WORKER)
+    assert queueing.queue_due(clock()) == 3
 
 
 def test_a_set_that_a_dead_process_had_finished_fills_the_night(night: None, vault: Vault, clock: Clock) -> None:
