@@ -24,7 +24,8 @@ class Role(StrEnum):
 
 CONTENT = ("datarecord", "uploadedcontent", "link")
 OF_CUSTOMERS = tuple(f"l2l_subscriptions.view_{model}" for model in ("customer", "subscription", "export", *CONTENT))
-OF_BACKUPS = tuple(f"l2l_backups.view_{model}" for model in ("location", "backupset", "blob", "copy"))
+OF_BACKUPS = tuple(f"l2l_backups.view_{model}" for model in ("location", "backupset", "run", "blob", "copy"))
+OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run")
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
@@ -33,12 +34,12 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
     # Of their own customers alone: the admin limits the rows.
     Role.ACCOUNT_MANAGER: (
         *OF_CUSTOMERS,
-        "l2l_backups.view_backupset",
+        *OF_OWN_NIGHTS,
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (
         *OF_CUSTOMERS,
-        "l2l_backups.view_backupset",
+        *OF_OWN_NIGHTS,
         EVERY_CUSTOMER,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "approve")),
     ),

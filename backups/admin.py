@@ -17,7 +17,7 @@ from django.template.loader import render_to_string
 from audit.admin import BackOfficeAdmin, UncountedPaginator, code, display, moment, size
 from audit.moments import length
 from audit.sizes import in_units
-from backups.models import BackupSet, Blob, Copy, Location
+from backups.models import BackupSet, Blob, Copy, Location, Run
 from subscriptions.admin import CustomerFilter, of_visible_customers
 
 # How a set stands, with the colour of its badge.
@@ -270,6 +270,80 @@ class BackupSetAdmin(BackOfficeAdmin):
     @display(description="took")
     def time_taken(self, backup_set: BackupSet) -> str:
         return length(backup_set.ended_at - backup_set.started_at) if backup_set.ended_at else "–"
+
+
+# How a night stands, with the colour of its badge.
+NIGHTS = {
+    Run.State.DONE: "good",
+    Run.State.RUNNING: "info",
+    Run.State.COMPLETE: "warn",
+    Run.State.FAILED: "bad",
+    Run.State.STOPPED: "bad",
+    Run.State.MISSED: "bad",
+}
+
+
+@admin.register(Run)
+class RunAdmin(BackOfficeAdmin):
+    """What is owed, night by night; the queue works it off."""
+
+    list_display = (
+        "night_text",
+        "called",
+        "standing",
+        moment("due_at", "due"),
+        moment("started_at", "begun"),
+        "time_taken",
+        "attempts",
+        "told",
+    )
+    list_filter = (StreamFilter, "state", "late", "night")
+    list_select_related = ("stream",)
+    search_fields = ("stream__name",)
+    search_help_text = "Customer's short code"
+    ordering = ("-night", "stream__name")
+    fieldsets = (
+        (None, {"fields": ("night_text", "called", "standing", "told", "attempts", "backup_set")}),
+        (
+            "When",
+            {
+                "fields": (
+                    moment("due_at", "due"),
+                    moment("started_at", "begun"),
+                    moment("ended_at", "ended"),
+                    moment("ends_at", "late from"),
+                )
+            },
+        ),
+        ("Paused", {"fields": ("paused_by", "paused_reason", moment("paused_until", "until"))}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [field for _, options in self.fieldsets for field in options["fields"]]
+
+    def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
+        return of_visible_customers(user, rows, "stream")
+
+    @display(description="night", ordering="night")
+    def night_text(self, run: Run) -> str:
+        return run.night.isoformat()
+
+    @display(description="customer", ordering="stream__name")
+    def called(self, run: Run) -> str:
+        return run.stream.name
+
+    @display(description="state")
+    def standing(self, run: Run) -> str:
+        late = [("late", "warn", "Begun after the noon that ends its night")] if run.late else []
+        return badges([(run.get_state_display(), NIGHTS.get(Run.State(run.state), ""), ""), *late])
+
+    @display(description="took")
+    def time_taken(self, run: Run) -> str:
+        return length(run.ended_at - run.started_at) if run.ended_at and run.started_at else "–"
+
+    @display(description="what is told of it")
+    def told(self, run: Run) -> str:
+        return run.trouble or run.progress or "–"
 
 
 def _places_of(backup_set: Any) -> list[str]:

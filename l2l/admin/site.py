@@ -36,6 +36,7 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     (
         "Backups",
         [
+            ("Nights", "nights_stay", "l2l_backups_run_changelist", "l2l_backups.view_run"),
             ("Backup sets", "inventory_2", "l2l_backups_backupset_changelist", "l2l_backups.view_backupset"),
             ("Locations", "database", "l2l_backups_location_changelist", "l2l_backups.view_location"),
             ("Stored objects", "deployed_code", "l2l_backups_blob_changelist", "l2l_backups.view_blob"),
@@ -48,6 +49,8 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         [
             ("Users", "person", "auth_user_changelist", "auth.view_user"),
             ("Groups", "group", "auth_group_changelist", "auth.view_group"),
+            ("Grants", "badge", "l2l_audit_grant_changelist", "l2l_audit.view_grant"),
+            ("Evidence", "receipt_long", "l2l_audit_event_changelist", "l2l_audit.view_event"),
         ],
     ),
 ]

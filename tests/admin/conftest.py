@@ -126,10 +126,17 @@ def foreign(belongings: Callable[..., Belongings]) -> Belongings:
     return belongings("bolt")
 
 
+APPS = {
+    "auth": ("user", "group"),
+    "l2l_audit": ("grant", "event"),
+    "l2l_backups": ("location", "backupset", "run", "blob", "copy"),
+}
+
+
 def url(name: str, *arguments: Any) -> str:
     """The address of an admin page: `datarecord_change`."""
-    app = {"user": "auth", "group": "auth"}.get(name.partition("_")[0])
-    app = app or ("l2l_backups" if name.partition("_")[0] in ("location", "backupset", "blob", "copy") else "l2l_subscriptions")
+    model = name.partition("_")[0]
+    app = next((app for app, models in APPS.items() if model in models), "l2l_subscriptions")
     return reverse(f"admin:{app}_{name}", args=arguments)
 
 

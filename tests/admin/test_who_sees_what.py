@@ -11,13 +11,13 @@ from django.test import Client
 from tests.admin.conftest import Belongings, url
 
 CONTENT = ("datarecord", "uploadedcontent", "link")
-LISTS = ("customer", "subscription", *CONTENT, "export", "backupset", "location", "blob", "copy", "user", "group")
+LISTS = ("customer", "subscription", *CONTENT, "export", "backupset", "run", "location", "blob", "copy", "user", "group", "grant", "event")
 MAY_LIST = {
     "root": set(LISTS),
-    "ada": {"customer", "subscription", *CONTENT, "export", "backupset"},
-    "olga": set(LISTS) - {"user", "group"},
+    "ada": {"customer", "subscription", *CONTENT, "export", "backupset", "run"},
+    "olga": set(LISTS) - {"user", "group", "grant", "event"},
     "otto": set(LISTS),
-    "anna": {"user", "group"},
+    "anna": {"user", "group", "grant"},
     "nobody": set(),
 }
 SEES_EVERY_CUSTOMER = ("root", "olga", "otto")
@@ -143,6 +143,7 @@ def test_the_navigation_shows_what_one_may_open(as_: Callable[[str], Client]) ->
         return {item["title"] for group in groups for item in group["items"] if item["has_permission"]}
 
     assert titles("nobody") == {"Overview"}
-    assert titles("anna") == {"Overview", "Users", "Groups"}
+    assert titles("anna") == {"Overview", "Users", "Groups", "Grants"}
+    assert "Evidence" in titles("otto") and "Evidence" not in titles("olga")
     assert "Locations" not in titles("ada")
     assert {"Locations", "Copies", "Data records"} <= titles("otto")
