@@ -13,8 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Tests whose subject is not the database; they run once.
-WITHOUT_DATABASE = ["tests/stores", "tests/architecture", "tests/rgw"]
+# Tests whose subject is not the database, or which bring a home of their own; they run once.
+ONCE = [
+    "tests/stores",
+    "tests/architecture",
+    "tests/rgw",
+    "tests/backups/test_kills.py",
+    "tests/backups/test_memory.py",
+    "tests/backups/test_s3_locations.py",
+    "tests/l2l/test_demo.py",
+    "tests/l2l/test_queue_kills.py",
+    "tests/l2l/test_serving.py",
+    "tests/subscriptions/test_sample_content.py",
+]
 
 
 @contextmanager
@@ -49,7 +60,7 @@ def main(arguments: list[str]) -> int:
             codes.append(pytest(arguments, home, None))
         if only in (None, "postgresql"):
             print("== on PostgreSQL", flush=True)
-            skipped = [] if only else [f"--ignore={folder}" for folder in WITHOUT_DATABASE]
+            skipped = [] if only else [f"--ignore={folder}" for folder in ONCE]
             with postgresql() as url:
                 codes.append(pytest([*arguments, *skipped], home, url))
     return 1 if any(codes) else 0
