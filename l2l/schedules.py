@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -28,18 +29,32 @@ SCHEDULES = (
 )
 
 
-@transaction.atomic
 def keep() -> int:
-    """Makes the table say what `SCHEDULES` says, and nothing else; returns how many rows were wrong. Safe at any time, in any process."""
-    rows = {row.name: row for row in Schedule.objects.select_for_update()}
-    strays = [row.pk for row in rows.values() if row.name not in {one.name for one in SCHEDULES}]
-    doubles = Schedule.objects.exclude(pk__in=[row.pk for row in rows.values()])
-    wrong = Schedule.objects.filter(pk__in=strays).delete()[0] + doubles.delete()[0]
-    return wrong + sum(_keep_one(one, rows.get(one.name)) for one in SCHEDULES)
+    """Makes the table say what `SCHEDULES` says, and nothing else; returns how many rows were wrong. Safe at any time, in any process.
+
+    Writes, and takes a lock, only when something is wrong.
+    """
+    if not _wrong(list(Schedule.objects.all())):
+        return 0
+    with transaction.atomic():
+        wrong = _wrong(list(Schedule.objects.select_for_update()))
+        Schedule.objects.filter(pk__in=[row.pk for row, planned in wrong if planned is None]).delete()
+        for row, planned in wrong:
+            if planned is not None:
+                _set_right(row, planned)
+    return len(wrong)
 
 
-def _keep_one(planned: Planned, row: Schedule | None) -> bool:
-    wanted = {
+def _wrong(rows: list[Schedule]) -> list[tuple[Schedule, Planned | None]]:
+    """The rows to be changed or made, with what is planned; with None those to be removed: strays, and doubles."""
+    by_name = {row.name: row for row in rows}
+    kept = {planned.name: by_name.get(planned.name, Schedule(name=planned.name, next_run=None)) for planned in SCHEDULES}
+    surplus = [(row, None) for row in rows if row is not kept.get(row.name)]
+    return [*surplus, *((kept[one.name], one) for one in SCHEDULES if not _as_planned(kept[one.name], one))]
+
+
+def _columns(planned: Planned) -> dict[str, Any]:
+    return {
         "func": planned.task,
         "schedule_type": Schedule.MINUTES,
         "minutes": planned.minutes,
@@ -47,13 +62,18 @@ def _keep_one(planned: Planned, row: Schedule | None) -> bool:
         "repeats": -1,
         **dict.fromkeys(("args", "kwargs", "hook", "cron", "intended_date_kwarg")),
     }
-    now = timezone.now()
-    row = row or Schedule(name=planned.name, next_run=None)
-    timely = row.next_run is not None and row.next_run <= now + timedelta(minutes=planned.minutes)
-    if timely and all(getattr(row, name) == value for name, value in wanted.items()):
-        return False
-    for name, value in wanted.items():
+
+
+def _timely(row: Schedule, planned: Planned) -> bool:
+    return row.next_run is not None and row.next_run <= timezone.now() + timedelta(minutes=planned.minutes)
+
+
+def _as_planned(row: Schedule, planned: Planned) -> bool:
+    return row.pk is not None and _timely(row, planned) and all(getattr(row, name) == value for name, value in _columns(planned).items())
+
+
+def _set_right(row: Schedule, planned: Planned) -> None:
+    for name, value in _columns(planned).items():
         setattr(row, name, value)
-    row.next_run = row.next_run if timely else now
+    row.next_run = row.next_run if _timely(row, planned) else timezone.now()
     row.save()
-    return True

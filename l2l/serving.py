@@ -8,7 +8,6 @@ that way become due again, and what they stored is used.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -27,8 +26,8 @@ from django.utils import timezone
 
 from backups import heartbeats, queueing
 from l2l import schedules
+from l2l.orphans import die_with_parent
 
-PR_SET_PDEATHSIG = 1
 LOOK_EVERY = 0.2
 WATCH_EVERY = 10.0
 LIVED = 5.0
@@ -51,7 +50,18 @@ class Kind:
 
 
 def web(host: str, port: int) -> Kind:
-    options = ("--bind", f"{host}:{port}", "--workers", "2", "--timeout", "600", "--log-level", "warning")
+    options = (
+        "--config",
+        "python:l2l.web_process",
+        "--bind",
+        f"{host}:{port}",
+        "--workers",
+        "2",
+        "--timeout",
+        "600",
+        "--log-level",
+        "warning",
+    )
     return Kind("web", (sys.executable, "-m", "gunicorn", "l2l.wsgi", *options))
 
 
@@ -68,11 +78,6 @@ def refuse_taken(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as problem:
             raise DoesNotStart(f"{host}:{port} cannot be used ({problem.strerror}). Stop what uses it, or choose another --port.") from None
-
-
-def die_with_parent(sign: int = signal.SIGKILL) -> None:
-    """The kernel ends this process when its parent dies, however that dies."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(sign))
 
 
 def run_cluster(name: str) -> None:
@@ -207,22 +212,32 @@ class Supervisor:
         self.say(f"{child.kind.name} ended with {status}; it is started again.")
 
     def watch(self) -> None:
-        """Kills clusters that hang, and mends the schedules. A database that is down is not the cluster's fault."""
-        limit = timedelta(seconds=settings.L2L_STALL_SECONDS)
-        try:
-            if any(child.kind.watched for child in self.children) and schedules.keep():
-                self.say("Schedules were not as the code has them; they are put right.")
-            for child in self.children:
-                if child.kind.watched and child.process is not None:
-                    sign = heartbeats.last_sign(child.kind.name, child.pids())
-                    if stalled(sign, child.started_at, timezone.now(), limit):
-                        self._end_stalled(child, sign)
-        except DatabaseError as problem:
-            self.say(f"The database cannot be asked ({problem}).")
-        finally:
-            connections.close_all()
+        """Kills clusters that hang, and mends the schedules.
 
-    def _end_stalled(self, child: Child, sign: datetime | None) -> None:
+        A database that cannot be read is not the cluster's fault. One that can be read and not written may be: on SQLite a process that
+        was stopped in the middle of a transaction keeps all others out until it is killed. So this only reads, and comes first.
+        """
+        for step in (self._end_stalled, self._keep_schedules):
+            try:
+                step()
+            except DatabaseError as problem:
+                self.say(f"The database cannot be asked ({problem}).")
+            finally:
+                connections.close_all()
+
+    def _keep_schedules(self) -> None:
+        if any(child.kind.watched for child in self.children) and schedules.keep():
+            self.say("Schedules were not as the code has them; they are put right.")
+
+    def _end_stalled(self) -> None:
+        limit = timedelta(seconds=settings.L2L_STALL_SECONDS)
+        for child in self.children:
+            if child.kind.watched and child.process is not None:
+                sign = heartbeats.last_sign(child.kind.name, child.pids())
+                if stalled(sign, child.started_at, timezone.now(), limit):
+                    self._end(child, sign)
+
+    def _end(self, child: Child, sign: datetime | None) -> None:
         since = f"since {sign:%H:%M:%S} UTC" if sign else "ever"
         self.say(f"{child.kind.name} gave no sign of life {since}; it is killed and started again.")
         child.note_end(child.kill_group())

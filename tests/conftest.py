@@ -26,6 +26,14 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         test["NAME"] = str(folder / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}-{uuid.uuid4().hex[:8]}.sqlite3")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def static_folder() -> None:
+    """As `init` makes it; WhiteNoise warns of a folder that is not there."""
+    from django.conf import settings
+
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
 @pytest.fixture(autouse=True)
 def uploads(tmp_path: Path, settings: Any) -> Path:
     """Every test has an upload folder of its own."""

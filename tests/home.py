@@ -13,6 +13,18 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+PEAK = """
+import sys
+from pathlib import Path
+
+from django.core.management import execute_from_command_line
+
+report = Path(sys.argv.pop(1))
+execute_from_command_line(["manage.py", *sys.argv[1:]])
+status = Path("/proc/self/status").read_text()
+report.write_text(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+"""
+
 
 @dataclass(frozen=True)
 class Home:
@@ -43,6 +55,15 @@ class Home:
         done = self.run(*arguments)
         assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def peak_bytes(self, *arguments: str) -> int:
+        """Runs a command to its good end; returns the most memory that it ever held, as the kernel counts it for that program alone
+        (a child's usage also counts what its parent held when it was forked)."""
+        report = self.folder / f"peak-{'-'.join(arguments[:2])}"
+        command = [sys.executable, "-c", PEAK, str(report), *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, cwd=PROJECT, check=False)
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return int(report.read_text()) * 1024
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.manage(*arguments, "--json"))

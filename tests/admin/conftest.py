@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,12 +36,6 @@ class Belongings:
     backup_set: BackupSet
     blob: Blob
     copy: Copy
-
-
-@pytest.fixture(autouse=True)
-def static_folder(settings: Any) -> None:
-    """WhiteNoise warns of a folder that is not there."""
-    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture

@@ -56,14 +56,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def peak_mib(home: Home, *arguments: str) -> float:
-    """Runs the command to its good end; returns the most memory that it ever held."""
-    with home.start(*arguments) as process:
-        assert process.stdout is not None and process.stderr is not None
-        told = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, told
-    return usage.ru_maxrss / 1024
+    return home.peak_bytes(*arguments) / 1024**2
 
 
 def test_backup_and_restore_need_little_memory(home: Home, tmp_path: Path) -> None:

@@ -85,8 +85,10 @@ def test_random_kills_lose_no_night_and_fill_none_twice(home: Home) -> None:
         killing_ends = time.monotonic() + KILLING
         while time.monotonic() < killing_ends:
             time.sleep(1 + 3 * chosen.random())
+            assert supervisor.poll() is None, supervisor.communicate()
             victims = [pid for pid in workers(home, supervisor) if pid not in stopped]
-            send(signal.SIGKILL, chosen.choice(victims))
+            if victims:
+                send(signal.SIGKILL, chosen.choice(victims))
         give_up = time.monotonic() + 400
         while not all_done(home):
             assert time.monotonic() < give_up, [run for run in home.ask(RUNS) if run["state"] != "done"]
