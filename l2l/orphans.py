@@ -1,4 +1,4 @@
-"""No orphans: a process asks the kernel to end it when its parent dies, however that dies. Any process may, without Django."""
+"""No orphans: a process asks the kernel to end it when its parent dies, however that dies. No Django here: any process may call it."""
 
 from __future__ import annotations
 
