@@ -32,10 +32,24 @@ class Found:
     length: int
 
 
+def locations_in_force() -> list[Location]:
+    """To each of them every object is owed."""
+    return list(Location.objects.filter(in_force=True))
+
+
 def intend(
-    lease: Held, stream: uuid.UUID, kind: str, ident: str, *, sha256: str, size: int, plain_size: int = 0, made_by: BackupSet | None = None
+    lease: Held,
+    stream: uuid.UUID,
+    kind: str,
+    ident: str,
+    *,
+    owed_to: Sequence[Location],
+    sha256: str,
+    size: int,
+    plain_size: int = 0,
+    made_by: BackupSet | None = None,
 ) -> Blob:
-    """The row for an object that is about to be stored, and the copies owed to every location in force."""
+    """The row for an object that is about to be stored, and the copies that are owed."""
     blob = Blob(
         stream_id=stream,
         kind=kind,
@@ -47,11 +61,13 @@ def intend(
     )
     with fenced(lease):
         blob.save(force_insert=True)
-        Copy.objects.bulk_create(Copy(blob=blob, location=location) for location in Location.objects.filter(in_force=True))
+        Copy.objects.bulk_create(Copy(blob=blob, location=location) for location in owed_to)
     return blob
 
 
-def intend_pack(lease: Held, backup_set: BackupSet, sealed: Sealed, pack: Pack, key: StreamKey) -> tuple[Blob, list[Chunk]]:
+def intend_pack(
+    lease: Held, backup_set: BackupSet, sealed: Sealed, pack: Pack, key: StreamKey, *, owed_to: Sequence[Location]
+) -> tuple[Blob, list[Chunk]]:
     """As `intend`, for a blob of content, with the rows that say which chunk lies where in it."""
     stream = backup_set.stream_id
     with fenced(lease):
@@ -60,6 +76,7 @@ def intend_pack(lease: Held, backup_set: BackupSet, sealed: Sealed, pack: Pack, 
             stream,
             "blob",
             sealed.sha256,
+            owed_to=owed_to,
             sha256=sealed.sha256,
             size=len(sealed.data),
             plain_size=sealed.plain_size,

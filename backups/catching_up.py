@@ -53,16 +53,21 @@ def look(places: Iterable[Place], stream: uuid.UUID) -> Shelves:
 
 def reconcile(shelves: Shelves, stream: uuid.UUID, lease: Held) -> None:
     """Makes the catalogue say what the listings say: what vanished or was cut is owed again; a new location is owed everything."""
-    for place in shelves.places:
-        present = Copy.objects.filter(location=place.location, state=Copy.State.PRESENT, blob__stream=stream)
-        rows = present.exclude(blob__state=Blob.State.CONDEMNED).values_list("blob_id", "blob__name", "blob__size")
-        gone = [blob_id for blob_id, name, size in rows.iterator() if not shelves.holds(place, name, size)]
-        if gone:
-            shelves.notes.append(f"{len(gone)} objects were missing or cut at {place.name}; they are put back")
-            catalogue.mark_owed(lease, place, gone)
-    for location in Location.objects.filter(in_force=True):
-        without = Blob.objects.filter(stream=stream).exclude(state=Blob.State.CONDEMNED).exclude(copies__location=location)
-        new = [Copy(blob_id=ident, location=location) for ident in without.values_list("pk", flat=True)]
+    places = {place.location.pk: place for place in shelves.places}
+    known: set[int] = set()
+    with_a_row: dict[int | None, set[int]] = {}
+    gone: dict[int, list[int]] = {}
+    objects = Blob.objects.filter(stream=stream).exclude(state=Blob.State.CONDEMNED)
+    for ident, name, size, location, state in objects.values_list("pk", "name", "size", "copies__location", "copies__state").iterator():
+        known.add(ident)
+        with_a_row.setdefault(location, set()).add(ident)
+        if state == Copy.State.PRESENT and location in places and not shelves.holds(places[location], name, size):
+            gone.setdefault(location, []).append(ident)
+    for location, idents in gone.items():
+        shelves.notes.append(f"{len(idents)} objects were missing or cut at {places[location].name}; they are put back")
+        catalogue.mark_owed(lease, places[location], idents)
+    for location in Location.objects.filter(in_force=True).values_list("pk", flat=True) if known else ():
+        new = [Copy(blob_id=ident, location_id=location) for ident in sorted(known - with_a_row.get(location, set()))]
         if new:
             Copy.objects.bulk_create(new)
 

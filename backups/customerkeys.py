@@ -61,7 +61,15 @@ def _make_key(vault: Vault, places: list[Place], stream: uuid.UUID, lease: Held)
     used += [_number(entry.name) for place in places for entry in place.store.list(f"keys/{stream}/")]
     key = StreamKey.generate(max(used, default=0) + 1)
     wrapped = vault.keys.wrap(key.identity)
-    blob = catalogue.intend(lease, stream, "key", str(key.number), sha256=sha256_of(wrapped), size=len(wrapped))
+    blob = catalogue.intend(
+        lease,
+        stream,
+        "key",
+        str(key.number),
+        owed_to=catalogue.locations_in_force(),
+        sha256=sha256_of(wrapped),
+        size=len(wrapped),
+    )
     placed, troubles = [], []
     for place in places:
         try:

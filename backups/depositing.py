@@ -60,6 +60,7 @@ class Deposit:
     ) -> None:
         self.vault, self.lanes, self.set, self.key, self.lease = vault, lanes, backup_set, key, lease
         self.usable = catalogue.present_at(backup_set.stream_id, [lane.place for lane in lanes])
+        self.owed_to = catalogue.locations_in_force()
         self.used: set[int] = set()
         self.new_bytes: dict[int, int] = {}
         self.spool = vault.spool / str(backup_set.id)
@@ -118,7 +119,7 @@ class Deposit:
         filling, future = self._sealing.popleft()
         sealed = future.result()
         path = self._spool(sealed)
-        blob, rows = catalogue.intend_pack(self.lease, self.set, sealed, filling.pack, self.key)
+        blob, rows = catalogue.intend_pack(self.lease, self.set, sealed, filling.pack, self.key, owed_to=self.owed_to)
         for slip, row in zip(filling.slips, rows, strict=True):
             slip.blob_sha256, slip.chunk_id = sealed.sha256, row.id
             self._waiting.pop(bytes(row.digest), None)

@@ -160,8 +160,17 @@ def _sealed_body(backup_set: BackupSet, parts: list[Part], key: StreamKey) -> Se
 
 
 def _intended(deposit: Deposit, backup_set: BackupSet, kind: str, data: bytes, plain_size: int = 0) -> Blob:
-    ident, made = str(backup_set.id), {"plain_size": plain_size, "made_by": backup_set}
-    return catalogue.intend(deposit.lease, backup_set.stream_id, kind, ident, sha256=sha256_of(data), size=len(data), **made)  # type: ignore[arg-type]
+    return catalogue.intend(
+        deposit.lease,
+        backup_set.stream_id,
+        kind,
+        str(backup_set.id),
+        owed_to=deposit.owed_to,
+        sha256=sha256_of(data),
+        size=len(data),
+        plain_size=plain_size,
+        made_by=backup_set,
+    )
 
 
 def _place(deposit: Deposit, blob: Blob, data: bytes, lanes: list[Lane]) -> None:
