@@ -36,7 +36,7 @@ from audit.moments import in_utc
 from audit.sizes import in_units
 
 # What a save or a deletion may answer to the person instead of being done.
-REFUSALS = (AuditError, UploadsUnavailable, IntegrityError, ValidationError)
+REFUSALS: tuple[type[Exception], ...] = (AuditError, UploadsUnavailable, IntegrityError, ValidationError)
 # Fields of a tracked form that are about the change, not of the row.
 ABOUT_THE_CHANGE = ("change_reason", "seen_version")
 HISTORY_PER_PAGE = 25
@@ -314,11 +314,13 @@ class TrackedAdmin(BackOfficeAdmin):
     # Deleting
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        found = self.visible_object(request, object_id)
+        if not self.has_delete_permission(request, found):
+            raise PermissionDenied
         if request.method == "POST" and not request.POST.get("change_reason", "").strip():
             self.message_user(request, "Say why it is deleted; the reason stands in the history.", messages.ERROR)
             return redirect(request.get_full_path())
-        found = self.get_object(request, unquote(object_id))
-        context = {**(extra_context or {}), "seen_version": history_pages.newest_version(found) if found else None}
+        context = {**(extra_context or {}), "seen_version": history_pages.newest_version(found)}
         try:
             return super().delete_view(request, object_id, context)
         except REFUSALS as refusal:

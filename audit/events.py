@@ -43,12 +43,21 @@ class Event(StrEnum):
     DOWNLOADED = "file:downloaded"
     EXPORTED = "data:exported"
     PERSON_ADDED = "person:added"
+    PERSON_CHANGED = "person:changed"
+    PASSWORD_SET = "person:password-set"  # noqa: S105  (an event's name)
     GRANT_GIVEN = "grant:given"
     GRANT_ENDED = "grant:ended"
     CUSTOMER_ADDED = "customer:added"
     POLICY_CHANGED = "policy:changed"
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
+    RUN_ASKED = "run:asked"
+    RUN_HASTENED = "run:hastened"
+    RUN_RETRIED = "run:retried"
+    RUN_STOPPED = "run:stopped"
+    RUN_PAUSED = "run:paused"
+    RUN_RESUMED = "run:resumed"
+    RUN_EXCUSED = "run:excused"
     REQUESTED = "request:made"
     APPROVED = "request:approved"
     REQUEST_REFUSED = "request:refused"
@@ -59,6 +68,7 @@ class Event(StrEnum):
 
 
 _OF_REQUESTS = frozenset({"kind", "plan"})
+_OF_RUNS = frozenset({"night", "run", "until"})
 # Every fact that an event may carry.
 FACTS: dict[Event, frozenset[str]] = {
     Event.SIGNED_IN: frozenset({"address"}),
@@ -68,12 +78,21 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.DOWNLOADED: frozenset({"field", "version", "bytes"}),
     Event.EXPORTED: frozenset({"sha256", "rows", "files", "bytes", "set"}),
     Event.PERSON_ADDED: frozenset({"person"}),
+    Event.PERSON_CHANGED: frozenset({"person", "active", "superuser"}),
+    Event.PASSWORD_SET: frozenset({"person"}),
     Event.GRANT_GIVEN: frozenset({"person", "role", "since", "until"}),
     Event.GRANT_ENDED: frozenset({"person", "role", "expired"}),
     Event.CUSTOMER_ADDED: frozenset({"code"}),
     Event.POLICY_CHANGED: frozenset({"version", "approved_by"}),
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
+    Event.RUN_ASKED: _OF_RUNS,
+    Event.RUN_HASTENED: _OF_RUNS,
+    Event.RUN_RETRIED: _OF_RUNS,
+    Event.RUN_STOPPED: _OF_RUNS,
+    Event.RUN_PAUSED: _OF_RUNS,
+    Event.RUN_RESUMED: _OF_RUNS,
+    Event.RUN_EXCUSED: _OF_RUNS,
     Event.REQUESTED: _OF_REQUESTS,
     Event.APPROVED: _OF_REQUESTS,
     Event.REQUEST_REFUSED: _OF_REQUESTS,

@@ -21,6 +21,7 @@ import audit
 from audit import actors
 from audit.errors import AuditError
 from audit.events import Event, record
+from audit.models import Event as Recorded
 from audit.models import Grant
 from audit.roles import RIGHTS, Role, ensure_roles
 
@@ -131,7 +132,17 @@ def why_not(user: Any, permission: str, now: datetime) -> str:
         return f"{user} has no role that approves this (being a superuser is none)."
     if all(now - grant.since < RIPE_AFTER for grant in giving):
         return f"{user} has that role for less than {RIPE_AFTER.total_seconds() / 3600:.0f} hours: a right that young approves nothing."
+    if _password_set_by_another(user, now):
+        hours = RIPE_AFTER.total_seconds() / 3600
+        return f"Somebody else set the password of {user} less than {hours:.0f} hours ago: until then it approves nothing."
     return ""
+
+
+def _password_set_by_another(user: Any, now: datetime) -> bool:
+    """Whoever sets another person's password could sign in as them and be both persons of a request."""
+    name = f"{user._meta.label_lower}:{user.pk}"
+    told = Recorded.objects.filter(event=Event.PASSWORD_SET.value, subject=name, at__gt=now - RIPE_AFTER)
+    return told.exclude(actor_id=str(user.pk)).exists()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,23 @@
-"""Taking on a person: a user with a role, together or not at all."""
+"""People: taken on with a role, together or not at all; and what is told when their sign-in is changed.
+
+Users are Django's own rows, without history: what somebody does to another's account is an event.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
+from django.db.models.signals import post_save
+from django.dispatch import receiver
 
+import audit
+from audit import actors
+from audit.errors import NoActor
 from audit.events import Event, record
 from audit.grants import grant_role
 from audit.models import Grant
@@ -33,5 +42,29 @@ def _new_user(name: str, password: str | None) -> Any:
     user.set_password(password)
     user.full_clean()
     user.save()
-    record(Event.PERSON_ADDED, subject=user, facts={"person": name})
+    person_added(user)
     return user
+
+
+def person_added(user: Any) -> None:
+    """Tells of a new user, in the transaction that made the row."""
+    record(Event.PERSON_ADDED, subject=user, facts={"person": user.get_username()})
+
+
+def person_changed(user: Any) -> None:
+    """Tells that somebody let a person in, shut them out, or gave or took every right, in the transaction of the change."""
+    facts = {"person": user.get_username(), "active": int(user.is_active), "superuser": int(user.is_superuser)}
+    record(Event.PERSON_CHANGED, subject=user, facts=facts)
+
+
+@receiver(post_save, sender=settings.AUTH_USER_MODEL, dispatch_uid="l2l_password_set")
+def password_set(sender: Any, instance: Any, created: bool, raw: bool, **kwargs: Any) -> None:
+    """A new password, by whatever way: `set_password` leaves it on the instance until the save is over, and a mere rehash does not."""
+    if created or raw or instance._password is None:
+        return
+    try:
+        who = actors.current()
+    except NoActor:
+        who = actors.of_shell("password")
+    with audit.acting(who):
+        record(Event.PASSWORD_SET, subject=instance, facts={"person": instance.get_username()})

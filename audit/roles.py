@@ -25,8 +25,10 @@ class Role(StrEnum):
 CONTENT = ("datarecord", "uploadedcontent", "link")
 OF_CUSTOMERS = tuple(f"l2l_subscriptions.view_{model}" for model in ("customer", "subscription", "export", *CONTENT))
 OF_BACKUPS = tuple(f"l2l_backups.view_{model}" for model in ("location", "backupset", "run", "blob", "copy"))
+OF_QUEUE = tuple(f"django_q.view_{model}" for model in ("schedule", "ormq", "failure"))
 OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run")
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
+SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
@@ -41,28 +43,37 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *OF_CUSTOMERS,
         *OF_OWN_NIGHTS,
         EVERY_CUSTOMER,
+        SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "approve")),
     ),
     Role.BACKUP_OPERATOR: (
         *OF_CUSTOMERS,
         *OF_BACKUPS,
+        *OF_QUEUE,
         EVERY_CUSTOMER,
         "l2l_backups.add_backupset",
+        "l2l_backups.operate_run",
+        SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "add", "approve")),
     ),
     Role.AUDITOR: (
         *OF_CUSTOMERS,
         *OF_BACKUPS,
         *OF_EVIDENCE,
+        *OF_QUEUE,
         EVERY_CUSTOMER,
+        SEES_POLICY,
         CHANGES_OF_POLICY.format("view"),
         "auth.view_user",
         "auth.view_group",
     ),
-    # Users and roles; no power over data.
+    # Users and roles, and the queue's leavings; no power over data.
     Role.ADMINISTRATOR: (
-        "l2l_audit.view_grant",
-        *(f"auth.{verb}_{model}" for model in ("user", "group") for verb in ("view", "add", "change")),
+        *(f"l2l_audit.{verb}_grant" for verb in ("view", "add", "change")),
+        *(f"auth.{verb}_user" for verb in ("view", "add", "change")),
+        "auth.view_group",
+        *OF_QUEUE,
+        *(f"django_q.delete_{model}" for model in ("ormq", "failure")),
     ),
 }
 

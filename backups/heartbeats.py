@@ -34,6 +34,11 @@ def forget_old(now: datetime) -> None:
     Heartbeat.objects.filter(at__lt=now - KEPT).delete()
 
 
+def newest(name: str) -> datetime | None:
+    """The last sign of life of the cluster of that name, on any machine."""
+    return Heartbeat.objects.filter(name=name).order_by("-at").values_list("at", flat=True).first()
+
+
 def last_sign(name: str, pids: Iterable[int]) -> datetime | None:
     """The last sign of life of these processes of this machine: a heartbeat in that cluster, or a lease that one of them renewed."""
     host = f"{socket.gethostname()}:"

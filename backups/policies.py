@@ -15,6 +15,9 @@ from backups.errors import BackupError
 from backups.models import BackupPolicy
 from backups.policy import Policy, differences, in_force
 
+# What a version decides; the rest says when, by whom and why it was made.
+DECIDED = ("night_starts", "zone", "max_attempts", "retry_minutes", "nightly_days", "weekly_weeks", "longest_years")
+
 
 class PolicyRefused(BackupError):
     """The change of policy cannot be made as asked; the message says why."""
@@ -74,10 +77,9 @@ def _check(old: Policy, row: BackupPolicy, now: datetime) -> None:
 
 
 def _copy_of(newest: BackupPolicy, changes: dict[str, Any], **made: Any) -> BackupPolicy:
-    decided = ("night_starts", "zone", "max_attempts", "retry_minutes", "nightly_days", "weekly_weeks", "longest_years")
-    if unknown := changes.keys() - set(decided):
+    if unknown := changes.keys() - set(DECIDED):
         raise PolicyRefused(f"The policy has no {', '.join(sorted(unknown))}.")
-    return BackupPolicy(number=newest.number + 1, **{name: getattr(newest, name) for name in decided} | changes | made)
+    return BackupPolicy(number=newest.number + 1, **{name: getattr(newest, name) for name in DECIDED} | changes | made)
 
 
 def _add(number: int, policy: Policy, *, zone: str, made_by: str, reason: str) -> None:

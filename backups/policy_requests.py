@@ -5,6 +5,7 @@ What keeps less or tries less begins a week later. Until then a further change t
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from backups.policies import change_policy, what_if
 from backups.policy import differences
 
 SHORTER_BEGINS_AFTER = timedelta(days=7)
+TIME = re.compile(r"\d\d:\d\d:00")
 
 
 def plan_of(changes: dict[str, Any]) -> dict[str, Any]:
@@ -38,8 +40,20 @@ def request_change(*, by: Any, why: str, now: datetime, **changes: Any) -> Polic
     """The new request. Raises `ApprovalRefused`, and what `what_if` raises for values that do not fit."""
     plain = {name: _plain(value) for name, value in changes.items()}
     plan = plan_of(plain)
-    what = ", ".join(f"{one['name']} {one['old']} -> {one['new']}" for one in plan["changes"])
+    what = "; ".join(f"{label_of(one['name'])}: {in_words(one['old'])} → {in_words(one['new'])}" for one in plan["changes"])
     return two_person.request(PolicyChangeRequest, by=by, what=what[:200] or "nothing", why=why, plan=plan, now=now, changes=plain)
+
+
+def label_of(name: str) -> str:
+    """A field of the policy as people call it."""
+    return str(BackupPolicy._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
+
+
+def in_words(value: Any) -> str:
+    """A value of a plan as people read it."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return value[:5] if isinstance(value, str) and TIME.fullmatch(value) else str(value)
 
 
 def approve_change(asked: PolicyChangeRequest, *, by: Any, password: str, now: datetime) -> BackupPolicy:
@@ -56,13 +70,13 @@ def make_version(approved: PolicyChangeRequest, *, now: datetime) -> BackupPolic
         two_person.check_plan(approved, plan, now)
         with transaction.atomic():
             two_person.executed(approved, plan=plan, now=now)
-            version = change_policy(reason=approved.why, approved_by=approver, in_force_from=_begins(plan, now), **approved.changes)
+            version = change_policy(reason=approved.why, approved_by=approver, in_force_from=begins(plan, now), **approved.changes)
             record(Event.POLICY_CHANGED, subject=version, facts={"version": version.number, "approved_by": approver})
     return version
 
 
-def _begins(plan: dict[str, Any], now: datetime) -> datetime | None:
-    """When the version begins, never before the one that it follows; None for at once."""
-    begins = now + SHORTER_BEGINS_AFTER if any(one["shorter"] for one in plan["changes"]) else now
-    begins = max(begins, BackupPolicy.objects.get(number=plan["after_version"]).in_force_from)
-    return begins if begins > now else None
+def begins(plan: dict[str, Any], now: datetime) -> datetime | None:
+    """When the version that the plan makes begins, never before the one that it follows; None for at once."""
+    moment = now + SHORTER_BEGINS_AFTER if any(one["shorter"] for one in plan["changes"]) else now
+    moment = max(moment, BackupPolicy.objects.get(number=plan["after_version"]).in_force_from)
+    return moment if moment > now else None

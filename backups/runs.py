@@ -1,15 +1,15 @@
-"""The verbs of runs: what is owed is written down, worked off, tried again, stopped, paused (P1; design section 10).
+"""The verbs of runs: what is owed is written down, worked off, tried again (P1; design section 10). What people do is in `run_acts.py`.
 
 The queue delivers at least once and may lose, so nothing here trusts it: each verb may run twice, or in two processes at once. An
 attempt begins with one guarded update that one process wins, and ends with one that only the same attempt can make: a process that
 slept past its lease records nothing. Storage work happens in between, outside any transaction. One customer's failure is recorded and
-stops no other.
+stops no other. Everything stands inside `audit.acting(...)`: a night that failed or was missed is an event.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import uuid
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -17,22 +17,25 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet
 
+from audit import events
+from audit.events import Event
 from audit.models import Stream
 from audit.registry import SYSTEM_STREAM
 from backups import nights, policies
 from backups.errors import BackupError, Busy, LeaseLost
 from backups.leases import LENGTH, holder_is_gone, lease_name, process_name
-from backups.models import Act, BackupPolicy, BackupSet, Lease, Run
+from backups.models import BackupPolicy, BackupSet, Lease, Run
 from backups.nightly import back_up, catch_up
 from backups.nights import NightReport, Owner
 from backups.policy import Policy
-from backups.states import UNFILLED, NotAllowed, check_transition
+from backups.states import UNFILLED, check_transition
 from backups.vault import Vault
 from subscriptions.models import Customer
 
 logger = logging.getLogger(__name__)
 
 State = Run.State
+UNFINISHED = (State.OWED, State.RUNNING, State.COMPLETE)
 BUSY_WAIT = timedelta(minutes=1)
 # A process that gave its lease back has this long to record what came of it.
 GRACE = timedelta(seconds=30)
@@ -45,10 +48,6 @@ class RunStopped(BackupError):
     """A person stopped the run."""
 
 
-class RunRefused(BackupError):
-    """The run's state does not allow that; the message says what it is."""
-
-
 # What is owed
 
 
@@ -58,9 +57,7 @@ def owe_nights(now: datetime) -> int:
     current = nights.current_night(versions, now).label
     known = set(Run.objects.filter(kind=Run.Kind.BACKUP, night=current).values_list("stream_id", flat=True))
     owners = {stream: owner for stream, owner in _owners(versions).items() if stream not in known}
-    newest = dict(
-        Run.objects.filter(stream__in=owners).values_list("stream_id").annotate(newest=Max("night")) if len(owners) < BATCH else _newest()
-    )
+    newest = dict(_newest().filter(stream__in=owners) if len(owners) < BATCH else _newest())
     pauses = _pauses(now)
     rows = [
         _row(stream, night, pauses.get(stream))
@@ -74,7 +71,7 @@ def owe_nights(now: datetime) -> int:
 
 
 def _newest() -> QuerySet[Any, Any]:
-    return Run.objects.order_by().values_list("stream_id").annotate(newest=Max("night"))
+    return Run.objects.filter(kind=Run.Kind.BACKUP).order_by().values_list("stream_id").annotate(newest=Max("night"))
 
 
 def _owners(versions: list[Policy]) -> dict[Any, Owner]:
@@ -119,10 +116,22 @@ def _resume_in_time(now: datetime) -> None:
 
 
 def _close_missed(now: datetime) -> None:
-    """Only the newest night that is due can still be filled."""
+    """Only the newest night that is due can still be filled; the rest of a very long outage is closed at the next look."""
     newer = Run.objects.filter(stream=OuterRef("stream"), kind=OuterRef("kind"), night__gt=OuterRef("night"), due_at__lte=now)
-    waiting = Run.objects.filter(state__in=UNFILLED, due_at__lte=now)
-    waiting.filter(Exists(newer)).update(state=State.MISSED, ended_at=now, queued_at=None)
+    waiting = Run.objects.filter(Exists(newer), kind=Run.Kind.BACKUP, state__in=UNFILLED, due_at__lte=now).order_by("night", "pk")
+    for run in waiting[: 2 * BATCH]:
+        with transaction.atomic():
+            if _pass(run, State.MISSED, ended_at=now):
+                events.record(Event.NIGHT_MISSED, subject=run, customer=customer_of(run), facts=_facts(run))
+
+
+def customer_of(run: Run) -> uuid.UUID | None:
+    """Whose run it is; None for the system stream's."""
+    return run.stream_id if run.stream_id != SYSTEM_STREAM else None
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    return {"night": run.night.isoformat(), "run": run.pk}
 
 
 # Which run may begin
@@ -171,7 +180,7 @@ def _recovered(run: Run, now: datetime) -> bool:
     trouble = "The process at work on it died, or lost its lease."
     if attempt.tries == 1:
         return attempt.record(State.OWED, next_try_at=now, ended_at=now, trouble=trouble)
-    return attempt.tried_again(now, trouble, tries=1 if attempt.tries < attempt.policy.max_attempts else None)
+    return attempt.tried_again(now, trouble, error="ProcessDied", tries=1 if attempt.tries < attempt.policy.max_attempts else None)
 
 
 # Working off
@@ -202,13 +211,18 @@ class _Attempt:
         if not mine.update(progress=line[:200], progress_at=now):
             raise RunStopped("Stopped by a person.")
 
-    def tried_again(self, now: datetime, trouble: str, *, tries: int | None = None) -> bool:
-        """Failed: due again after a while, or for good when it was the last attempt allowed."""
+    def tried_again(self, now: datetime, trouble: str, *, error: str, tries: int | None = None) -> bool:
+        """Failed: due again after a while, or for good when it was the last attempt allowed. `error` is one word for it."""
         again = nights.next_try(self.policy, tries or self.tries, now)
         values = {"ended_at": now, "trouble": trouble[:500]}
-        if again is None:
-            return self.record(State.FAILED, **values)
-        return self.record(State.OWED, next_try_at=again, **values)
+        if again is not None:
+            return self.record(State.OWED, next_try_at=again, **values)
+        with transaction.atomic():
+            recorded = self.record(State.FAILED, **values)
+            if recorded:
+                facts = {**_facts(self.run), "attempts": self.run.attempts, "error": error}
+                events.record(Event.BACKUP_FAILED, subject=self.run, customer=customer_of(self.run), facts=facts)
+        return recorded
 
 
 def work_off(vault: Vault, run_id: int) -> Run | None:
@@ -226,11 +240,11 @@ def work_off(vault: Vault, run_id: int) -> Run | None:
     except Busy as busy:
         attempt.record(State.OWED, next_try_at=vault.clock() + BUSY_WAIT, trouble=str(busy)[:500])
     except LeaseLost as lost:
-        attempt.tried_again(vault.clock(), str(lost))
+        attempt.tried_again(vault.clock(), str(lost), error="LeaseLost")
     except Exception as problem:
         if not isinstance(problem, BackupError):
             logger.exception("Run %s failed", run_id)
-        attempt.tried_again(vault.clock(), f"{type(problem).__name__}: {problem}")
+        attempt.tried_again(vault.clock(), f"{type(problem).__name__}: {problem}", error=type(problem).__name__)
     return Run.objects.select_related("stream").get(pk=run_id)
 
 
@@ -258,7 +272,11 @@ def _fill(vault: Vault, attempt: _Attempt) -> None:
     backup_set = standing_set(run) if run.attempts > 1 else None
     if backup_set is None:
         outcome = back_up(
-            vault, run.stream, night=run.night, progress=lambda line: attempt.told(line, vault.clock()), policy=attempt.policy.number
+            vault,
+            run.stream,
+            night=run.night,
+            progress=lambda line: attempt.told(line, vault.clock()),
+            policy=attempt.policy.number if run.kind == Run.Kind.BACKUP else None,
         )
         backup_set, troubles = outcome.backup_set, outcome.troubles
     _record_set(attempt, backup_set, "; ".join(f"{name}: {why}" for name, why in troubles.items()), vault.clock())
@@ -283,78 +301,7 @@ def _record_set(attempt: _Attempt, backup_set: BackupSet, trouble: str, now: dat
     attempt.record(State.COMPLETE, next_try_at=now + wait, **values | {"trouble": trouble[:500] or "not yet at every required location"})
 
 
-# What a person does
-
-
-def retry(run_id: int, now: datetime, *, actor: str, reason: str) -> Run:
-    """A failed or stopped run may begin again at once, with all its attempts before it."""
-    return _act(run_id, "retry", State.OWED, now, actor=actor, reason=reason, only=(State.FAILED, State.STOPPED), next_try_at=now)
-
-
-def run_now(run_id: int, now: datetime, *, actor: str, reason: str) -> Run:
-    """The run is due at once: before its night's start, before its next try, or after it failed, was stopped or paused."""
-    with transaction.atomic():
-        run = _locked(run_id)
-        if run.state in (State.OWED, State.COMPLETE):
-            return _changed(run, "run now", now, actor, reason, next_try_at=now, due_at=min(run.due_at, now))
-    return _act(run_id, "run now", State.OWED, now, actor=actor, reason=reason, next_try_at=now, due_at=min(run.due_at, now))
-
-
-def stop(run_id: int, now: datetime, *, actor: str, reason: str) -> Run:
-    """Asks a running run to stop at its next step; one that waits is stopped at once. What it stored is used again."""
-    with transaction.atomic():
-        run = _locked(run_id)
-        if run.state == State.RUNNING:
-            return _changed(run, "stop", now, actor, reason, stop_asked_at=now)
-    return _act(run_id, "stop", State.STOPPED, now, actor=actor, reason=reason, trouble=f"Stopped by {actor}: {reason}"[:500], ended_at=now)
-
-
-def pause(run_id: int, now: datetime, *, until: datetime, actor: str, reason: str) -> Run:
-    """No backup of that stream until then; the nights that come meanwhile are paused too, and counted as that."""
-    if until <= now:
-        raise RunRefused("A pause ends in the future.")
-    held: dict[str, Any] = {"paused_by": actor, "paused_reason": reason[:500], "paused_until": until}
-    return _act(run_id, "pause", State.PAUSED, now, actor=actor, reason=reason, **held)
-
-
-def resume(run_id: int, now: datetime, *, actor: str, reason: str) -> Run:
-    """Ends a pause before its date, for the stream's newest paused night."""
-    run = _act(run_id, "resume", State.OWED, now, actor=actor, reason=reason, only=(State.PAUSED,), next_try_at=now, paused_until=now)
-    Run.objects.filter(stream=run.stream_id, state=State.PAUSED, paused_until__gt=now).update(paused_until=now)
-    return run
-
-
-def excuse(run_id: int, now: datetime, *, actor: str, reason: str) -> Run:
-    """No set is owed for that night after all, such as after the data was returned."""
-    return _act(run_id, "excuse", State.EXCUSED, now, actor=actor, reason=reason, ended_at=now)
-
-
-def _locked(run_id: int) -> Run:
-    return Run.objects.select_for_update().get(pk=run_id)
-
-
-@transaction.atomic
-def _act(run_id: int, what: str, state: str, now: datetime, *, actor: str, reason: str, only: Iterable[str] = (), **values: Any) -> Run:
-    run = _locked(run_id)
-    if only and run.state not in only:
-        raise RunRefused(f"The run of {run.night} is {run.state}; '{what}' is for one that is {' or '.join(only)}.")
-    try:
-        check_transition(run.state, state)
-    except NotAllowed as refused:
-        raise RunRefused(str(refused)) from None
-    return _changed(run, what, now, actor, reason, state=state, queued_at=None, **values)
-
-
-def _changed(run: Run, what: str, now: datetime, actor: str, reason: str, **values: Any) -> Run:
-    if not actor or not reason.strip():
-        raise RunRefused("Say who does it, and why.")
-    if values.get("state") == State.OWED:
-        values["forgiven"] = run.attempts
-    for name, value in values.items():
-        setattr(run, name, value)
-    run.save(update_fields=list(values))
-    Act.objects.create(run=run, at=now, what=what, actor=actor, reason=reason[:500])
-    return run
+# Runs that end by themselves
 
 
 def _pass(run: Run, state: str, **values: Any) -> bool:

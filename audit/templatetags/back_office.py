@@ -22,5 +22,10 @@ def moment(value: datetime | None) -> str:
 
 
 @register.filter
-def exact_moment(value: datetime) -> str:
-    return moments.in_utc_to_the_second(value)
+def exact_moment(value: datetime | None) -> str:
+    return moments.in_utc_to_the_second(value) if value else "never"
+
+
+@register.filter
+def words(text: str) -> list[str]:
+    return text.split()

@@ -25,17 +25,20 @@ class BackupPolicy(audit.TrackedModel):
     night_starts = models.TimeField("night's start", help_text="When the nightly backups begin, by the clock of the zone.")
     zone = models.CharField("time zone", max_length=64, help_text="Nights run from noon to noon in this zone, e.g. Europe/Berlin.")
     max_attempts = models.PositiveSmallIntegerField(
-        validators=[MinValueValidator(1)], help_text="Then a run has failed, and the night is red."
+        "attempts", validators=[MinValueValidator(1)], help_text="Then a run has failed, and the night is red."
     )
     retry_minutes = models.CharField(
+        "minutes between attempts",
         max_length=200,
         validators=[MINUTES],
         help_text="Minutes until a failed attempt is tried again, for the first, second ...; the last one repeats.",
     )
-    nightly_days = models.PositiveSmallIntegerField(validators=[MinValueValidator(1)], help_text="Days that every night's set is kept.")
-    weekly_weeks = models.PositiveSmallIntegerField(help_text="Weeks after those that one set of each week is kept.")
+    nightly_days = models.PositiveSmallIntegerField(
+        "nightly sets, days", validators=[MinValueValidator(1)], help_text="Days that every night's set is kept."
+    )
+    weekly_weeks = models.PositiveSmallIntegerField("weekly sets, weeks", help_text="Weeks after those that one set of each week is kept.")
     longest_years = models.PositiveSmallIntegerField(
-        validators=[MinValueValidator(1)], help_text="Years that one set of each month is kept at most."
+        "monthly sets, years", validators=[MinValueValidator(1)], help_text="Years that one set of each month is kept at most."
     )
     made_by = models.CharField(max_length=150)
     approved_by = models.CharField(max_length=150, blank=True)

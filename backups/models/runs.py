@@ -13,6 +13,7 @@ class Run(models.Model):
 
     class Kind(models.TextChoices):
         BACKUP = "backup", "nightly backup"
+        ASKED = "asked", "asked for"
 
     class State(models.TextChoices):
         OWED = "owed", "owed"
@@ -54,8 +55,12 @@ class Run(models.Model):
 
     class Meta:
         ordering = ("-night", "stream")
+        permissions = (("operate_run", "Can start, stop and pause runs"),)
         constraints = (
-            models.UniqueConstraint(fields=("stream", "kind", "night"), name="l2l_run_once_a_night"),
+            models.UniqueConstraint(fields=("stream", "night"), condition=models.Q(kind="backup"), name="l2l_run_once_a_night"),
+            models.UniqueConstraint(
+                fields=("stream",), condition=models.Q(kind="asked", state__in=("owed", "running", "complete")), name="l2l_run_asked_once"
+            ),
             models.CheckConstraint(condition=~models.Q(state="paused") | models.Q(paused_until__isnull=False), name="l2l_run_paused_until"),
         )
         indexes = (

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -19,17 +20,17 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.timezone import localdate
 from unfold.widgets import UnfoldAdminSingleDateWidget, UnfoldAdminTextInputWidget
 
-from audit import registry
+from audit import clock, registry
 from audit.admin import TrackedAdmin, TrackedForm, display
+from audit.badges import badge, badges
+from audit.decisions import Decision, ReasonForm, decide
 from audit.models import JournalRow, Stream
 from audit.moments import in_utc
-from audit.sizes import in_units
-from backups import vault as vaults
-from backups.admin import STANDINGS, Owed, badge, badges, owed_by_location, standing_of, whole_at
+from backups import run_acts
+from backups.admin.locations import Owed, owed_by_location
+from backups.admin.sets import STANDINGS, standing_of, whole_at
 from backups.errors import BackupError
-from backups.models import BackupSet, Location
-from backups.nightly import Outcome, back_up
-from backups.stores.contract import StoreError
+from backups.models import BackupSet, Location, Run
 from subscriptions import terms
 from subscriptions.admin import state_of
 from subscriptions.models import Customer, Export, Subscription
@@ -183,6 +184,7 @@ class CustomerAdmin(TrackedAdmin):
             last_change=last_change,
             contents=content_counts(customer, request.user),
             sets=[_shown_set(one, held) for held in (whole_at(sets),) for one in sets],
+            at_work=_at_work(customer),
             owed=_owed_of(places, owed_by_location(customer.pk)),
             exports=Export.objects.filter(customer=customer)[:EXPORTS_SHOWN],
             may_back_up=request.user.has_perm(RUN_BACKUP),
@@ -190,47 +192,38 @@ class CustomerAdmin(TrackedAdmin):
         )
 
     def back_up_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Asks first; only the POST does it."""
+        """Asks first; its POST queues a run, on whose page one sees it work."""
         customer = self.visible_object(request, object_id)
         if not request.user.has_perm(RUN_BACKUP):
             raise PermissionDenied
-        if request.method == "POST":
-            self._back_up(request, customer)
-            return redirect(self.url("overview", customer.pk))
         newest = BackupSet.objects.filter(stream=customer.pk, state=BackupSet.State.MADE).defer("blob_ids").order_by("-started_at").first()
-        places = Location.objects.filter(in_force=True)
-        return self.page(
-            request,
-            "back_office/back_up.html",
+        decision = Decision(
             f"Back up {customer.name} now?",
-            original=customer,
-            customer=customer,
-            newest=newest,
-            places=places,
+            (
+                "All rows, their whole history and every stored file are read as they are at one moment, encrypted with the customer's own "
+                "key, stored, and read back. What was stored before is reused. Nobody has to stop working.",
+                "The worker begins at once, and its page shows how far it is. What the night owes is not touched by it.",
+            ),
+            "Back up now",
+            self.url("overview", customer.pk),
+            details="back_office/back_up.html",
         )
+        asked: list[Run] = []
 
-    def _back_up(self, request: HttpRequest, customer: Customer) -> None:
-        try:
-            outcome = back_up(vaults.from_settings(), Stream.objects.get(pk=customer.pk))
-        except (BackupError, StoreError, OSError) as problem:
-            self.message_user(request, f"No set was made: {problem}", messages.ERROR)
-            return
-        self.message_user(request, outcome_text(outcome), messages.SUCCESS if outcome.good else messages.WARNING)
-        for name, trouble in outcome.troubles.items():
-            self.message_user(request, f"{name}: {trouble}", messages.ERROR)
-        for note in outcome.notes:
-            self.message_user(request, note, messages.INFO)
+        def act(values: Mapping[str, Any]) -> str:
+            asked.append(run_acts.ask(customer.pk, clock.now(), reason=values["reason"]))
+            return "A set is asked for; this page shows what comes of it."
+
+        context = {"original": customer, "customer": customer, "newest": newest, "places": Location.objects.filter(in_force=True)}
+        response = decide(self, request, decision, ReasonForm, act, refusals=(BackupError,), **context)
+        return redirect("admin:l2l_backups_run_change", asked[0].pk) if asked else response
 
 
-def outcome_text(outcome: Outcome) -> str:
-    """What a backup came to, in a sentence."""
-    made = outcome.backup_set
-    where = ", ".join(outcome.whole_at) or "no location"
-    absent = f" {made.absent_files} files that history names were not in the upload storage." if made.absent_files else ""
-    return (
-        f"A new set was made, {standing_of(made)}: whole at {where}. {in_units(made.content_bytes)} of content, "
-        f"{in_units(made.new_bytes)} newly stored, {made.reused_blobs} objects reused.{absent}"
-    )
+def _at_work(customer: Customer) -> Run | None:
+    """The run that works on the customer now, or else one that somebody asked for and that waits."""
+    open_runs = Run.objects.filter(stream=customer.pk).select_related("stream")
+    asked = Q(state=Run.State.OWED, kind=Run.Kind.ASKED)
+    return open_runs.filter(Q(state=Run.State.RUNNING) | asked).order_by("-state").first()
 
 
 def kept(subscriptions: Iterable[Subscription], last_change: date | None) -> tuple[terms.KeptUntil, terms.DestructionDays] | None:

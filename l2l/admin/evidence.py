@@ -1,4 +1,4 @@
-"""The evidence trail and the grants, for the auditor and for whoever gives rights. Reading only: both are written by verbs alone."""
+"""The evidence trail, for the auditor. Reading only: verbs alone write it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from audit import clock
-from audit.admin import BackOfficeAdmin, UncountedPaginator, code, display, moment
-from audit.models import Event, Grant
-from backups.admin import badge
+from audit.admin import BackOfficeAdmin, UncountedPaginator, display, moment
+from audit.models import Event
 from subscriptions.models import Customer
 
 
@@ -46,27 +44,3 @@ class EventAdmin(BackOfficeAdmin):
     @display(description="facts")
     def told(self, event: Event) -> str:
         return ", ".join(f"{name}: {value}" for name, value in event.facts.items() if value is not None) or "–"
-
-
-@admin.register(Grant)
-class GrantAdmin(BackOfficeAdmin):
-    list_display = ("person", "role", "standing", moment("since", "since"), "by", moment("until", "until", never="open"), "ended_by")
-    list_filter = ("role",)
-    list_select_related = ("user",)
-    search_fields = ("user__username",)
-    ordering = ("-since",)
-    fieldsets = ((None, {"fields": ("person", "role", "standing", moment("since", "since"), "by", moment("until", "until"), "ended_by")}),)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [field for _, options in self.fieldsets for field in options["fields"]]
-
-    def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
-        return rows
-
-    @display(description="person", ordering="user__username")
-    def person(self, grant: Grant) -> str:
-        return code(grant.user.get_username(), title=grant.user.get_full_name())
-
-    @display(description="state")
-    def standing(self, grant: Grant) -> str:
-        return badge("in force", "good") if grant.in_force(clock.now()) else badge("ended")

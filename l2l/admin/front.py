@@ -12,14 +12,23 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db.models import Count, Q, Sum
 from django.urls import reverse
+from django.utils import timezone
 
 from audit import clock
-from backups.admin import Owed, copies_text, owed_by_location
-from backups.models import BackupSet, Location
+from audit.moments import in_utc
+from audit.states import State
+from backups import heartbeats, queueing
+from backups.admin.locations import Owed, copies_text, owed_by_location
+from backups.models import BackupSet, Location, PolicyChangeRequest, Run
 from backups.slots import night_of
+from subscriptions.admin import of_visible_customers
 from subscriptions.models import Customer
 
 NIGHTS_SHOWN = 30
+NIGHT_TODOS = 5
+# Three looks at what is due.
+WORKER_SILENT = timedelta(minutes=3)
+RED_STATES = (Run.State.FAILED, Run.State.MISSED, Run.State.STOPPED)
 UNITS = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024), ("B", 1))
 
 
@@ -82,6 +91,9 @@ def places_now() -> list[tuple[Location, Owed]]:
 
 def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]) -> Iterator[Todo]:
     """What to do next, the most urgent first."""
+    yield from _queue_todos(user)
+    yield from _night_todos(user)
+    yield from _requests_to_decide(user)
     for place, owed in places:
         if place.trouble:
             yield Todo(
@@ -101,12 +113,49 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
         yield Todo(
             "bad",
             "Backup",
-            f"{some} no set since {protection.since:%-d %B}: press “Back up now” on the customer's page, or run manage.py backup.",
+            f"{some} no set since {protection.since:%-d %B}: see its night under Nights, or press “Back up now” on its page.",
             _customers(),
         )
     if protection.complete:
         some = "One customer's newest set is" if protection.complete == 1 else f"The newest sets of {protection.complete} customers are"
         yield Todo("warn", "Backup", f"{some} not yet at every required location.", _customers())
+
+
+def _queue_todos(user: Any) -> Iterator[Todo]:
+    """Whether the worker lives, for those who run it: without it no night is filled."""
+    if not user.has_perm("l2l_backups.operate_run"):
+        return
+    seen = heartbeats.newest(queueing.WORKER)
+    if seen is None:
+        yield Todo("bad", "Queue", "The worker has never given a sign of life, and no night is filled without it: run manage.py work.")
+    elif timezone.now() - seen > WORKER_SILENT:
+        yield Todo("bad", "Queue", f"The worker gave its last sign of life at {in_utc(seen)}: start manage.py work, or see what it says.")
+
+
+def _night_todos(user: Any) -> Iterator[Todo]:
+    """Nights of the last week that a person must look at, of the customers that they may see."""
+    if not user.has_perm("l2l_backups.view_run"):
+        return
+    visible = of_visible_customers(user, Run.objects.filter(kind=Run.Kind.BACKUP), "stream")
+    bad = visible.filter(state__in=RED_STATES, night__gt=last_night() - timedelta(days=7))
+    nights = reverse("admin:l2l_backups_run_changelist")
+    for night, state, count in bad.order_by("-night", "state").values_list("night", "state").annotate(Count("pk"))[:NIGHT_TODOS]:
+        some = "One run" if count == 1 else f"{count} runs"
+        yield Todo(
+            "bad",
+            "Night",
+            f"{some} of the night of {night:%-d %B}: {Run.State(state).label}.",
+            f"{nights}?night={night}&state__exact={state}",
+        )
+
+
+def _requests_to_decide(user: Any) -> Iterator[Todo]:
+    """What waits for this person as the second one."""
+    if not user.has_perm(PolicyChangeRequest.permission("approve")):
+        return
+    for asked in PolicyChangeRequest.objects.filter(state=State.REQUESTED.value).exclude(requested_by=user)[:NIGHT_TODOS]:
+        link = reverse("admin:l2l_backups_policychangerequest_change", args=[asked.pk])
+        yield Todo("warn", "Decide", f"{asked.requested_by} asks to change the backup policy: {asked.what}", link)
 
 
 def _first_customer(user: Any) -> Todo:

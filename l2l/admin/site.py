@@ -13,6 +13,7 @@ from unfold.dataclasses import Favicon
 from unfold.sites import UnfoldAdminSite
 
 STYLES = "back_office/back_office.css"
+SCRIPT = "back_office/refresh.js"
 ICON = "back_office/icon.svg"
 
 # Title of the group, then each page: title, icon, name of its address, right that shows it.
@@ -37,6 +38,8 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         "Backups",
         [
             ("Nights", "nights_stay", "l2l_backups_run_changelist", "l2l_backups.view_run"),
+            ("Backup policy", "policy", "l2l_backups_backuppolicy_changelist", "l2l_backups.view_backuppolicy"),
+            ("Policy requests", "how_to_reg", "l2l_backups_policychangerequest_changelist", "l2l_backups.view_policychangerequest"),
             ("Backup sets", "inventory_2", "l2l_backups_backupset_changelist", "l2l_backups.view_backupset"),
             ("Locations", "database", "l2l_backups_location_changelist", "l2l_backups.view_location"),
             ("Stored objects", "deployed_code", "l2l_backups_blob_changelist", "l2l_backups.view_blob"),
@@ -45,11 +48,19 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         ],
     ),
     (
+        "Queue",
+        [
+            ("Schedules", "schedule", "django_q_schedule_changelist", "django_q.view_schedule"),
+            ("Waiting tasks", "hourglass_empty", "django_q_ormq_changelist", "django_q.view_ormq"),
+            ("Failed tasks", "error", "django_q_failure_changelist", "django_q.view_failure"),
+        ],
+    ),
+    (
         "People",
         [
             ("Users", "person", "auth_user_changelist", "auth.view_user"),
             ("Groups", "group", "auth_group_changelist", "auth.view_group"),
-            ("Grants", "badge", "l2l_audit_grant_changelist", "l2l_audit.view_grant"),
+            ("Roles given", "badge", "l2l_audit_grant_changelist", "l2l_audit.view_grant"),
             ("Evidence", "receipt_long", "l2l_audit_event_changelist", "l2l_audit.view_event"),
         ],
     ),
@@ -65,6 +76,7 @@ class BackOfficeSite(UnfoldAdminSite):
         return {
             **context,
             "styles": [*context["styles"], static(STYLES)],
+            "scripts": [*context["scripts"], static(SCRIPT)],
             "site_favicons": [Favicon(href=static(ICON), rel="icon", type="image/svg+xml")],
         }
 

@@ -15,13 +15,19 @@ from django.urls import reverse
 
 import audit
 from audit.models import Stream
-from backups.models import BackupSet, Blob, Copy, Location
+from backups.models import BackupSet, Blob, Copy, Location, Run
 from l2l.admin.roles import ensure_roles
-from subscriptions.models import Customer, DataRecord, Link, Subscription, UploadedContent
+from subscriptions.models import Customer, DataRecord, Export, Link, Subscription, UploadedContent
 from subscriptions.onboarding import add_customer
 
 PDF = b"%PDF-1.4 the first version"
-ROLES = {"ada": "account manager", "olga": "backup operator", "otto": "auditor", "anna": "administrator"}
+ROLES = {
+    "ada": "account manager",
+    "rita": "receipt approver",
+    "olga": "backup operator",
+    "otto": "auditor",
+    "anna": "administrator",
+}
 
 
 @dataclass
@@ -36,6 +42,8 @@ class Belongings:
     backup_set: BackupSet
     blob: Blob
     copy: Copy
+    run: Run
+    export: Export
 
 
 @pytest.fixture
@@ -74,7 +82,8 @@ def belongings(people: dict[str, User]) -> Callable[..., Belongings]:
             link = Link(customer=customer, reference="L-1", title="Handbook", url="https://example.com/?a=1&b=2")
             link.save()
         backup_set, blob, copy = _a_set(customer)
-        return Belongings(customer, customer.subscriptions.get(), record, upload, link, backup_set, blob, copy)
+        run, export = _a_run(customer, backup_set), _an_export(customer)
+        return Belongings(customer, customer.subscriptions.get(), record, upload, link, backup_set, blob, copy, run, export)
 
     return make
 
@@ -107,6 +116,29 @@ def _a_set(customer: Customer) -> tuple[BackupSet, Blob, Copy]:
     return backup_set, blob, Copy.objects.create(blob=blob, location=place, state="present", checked_at=now)
 
 
+def _a_run(customer: Customer, backup_set: BackupSet) -> Run:
+    """Last night's, done."""
+    now = datetime.now(UTC)
+    return Run.objects.create(
+        stream_id=customer.pk,
+        night=backup_set.night,
+        state=Run.State.DONE,
+        policy=1,
+        due_at=now - timedelta(hours=1),
+        ends_at=now + timedelta(hours=12),
+        next_try_at=now - timedelta(hours=1),
+        attempts=1,
+        started_at=now,
+        ended_at=now + timedelta(seconds=3),
+        backup_set=backup_set,
+    )
+
+
+def _an_export(customer: Customer) -> Export:
+    now = datetime.now(UTC)
+    return Export.objects.create(customer=customer, what="restore of everything", by="olga", reason="a test", made_at=now, expires_at=now)
+
+
 @pytest.fixture
 def own(belongings: Callable[..., Belongings], people: dict[str, User]) -> Belongings:
     """Ada's customer."""
@@ -122,7 +154,8 @@ def foreign(belongings: Callable[..., Belongings]) -> Belongings:
 APPS = {
     "auth": ("user", "group"),
     "l2l_audit": ("grant", "event"),
-    "l2l_backups": ("location", "backupset", "run", "blob", "copy"),
+    "l2l_backups": ("location", "backupset", "run", "blob", "copy", "backuppolicy", "policychangerequest"),
+    "django_q": ("schedule", "ormq", "failure"),
 }
 
 

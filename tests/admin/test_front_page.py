@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 import audit
-from backups.admin import public_address
+from backups.admin.locations import public_address
 from backups.models import BackupSet, Copy, Location
 from subscriptions.models import DataRecord
 from tests.admin.conftest import Belongings, url

@@ -157,7 +157,7 @@ def test_every_role_has_rights_that_exist(db: None) -> None:
 
 
 def test_an_administrator_has_no_power_over_data() -> None:
-    assert {right.partition(".")[0] for right in RIGHTS[Role.ADMINISTRATOR]} == {"auth", "l2l_audit"}
+    assert {right.partition(".")[0] for right in RIGHTS[Role.ADMINISTRATOR]} == {"auth", "l2l_audit", "django_q"}
     assert all(".view_" in right for right in RIGHTS[Role.AUDITOR])
 
 

@@ -44,7 +44,7 @@ def approve(asked: PolicyChangeRequest, people: dict[str, User], name: str = "ri
 
 def test_a_longer_period_is_in_force_at_once(people: dict[str, User]) -> None:
     asked = ask(people, nightly_days=60, night_starts=time(23, 30))
-    assert asked.what == "night_starts 22:00:00 -> 23:30:00, nightly_days 28 -> 60"
+    assert asked.what == "night's start: 22:00 → 23:30; nightly sets, days: 28 → 60"
     version = approve(asked, people)
     assert (version.number, version.nightly_days, version.night_starts) == (2, 60, time(23, 30))
     assert (version.made_by, version.approved_by, version.reason) == ("olga", "rita", "the auditor asked")

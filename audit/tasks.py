@@ -1,0 +1,11 @@
+"""What the queue calls of this app. Every task is safe to run twice."""
+
+from __future__ import annotations
+
+from audit import actors, clock, grants
+
+
+def end_roles() -> None:
+    """Takes away each role whose time is over."""
+    with actors.acting("worker", reason="its time is over", source="end_roles"):
+        grants.expire_grants(clock.now())

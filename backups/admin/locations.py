@@ -1,0 +1,101 @@
+"""The locations: where copies are kept, how they are, and what they are owed. Reading only: the environment names them."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from django.contrib import admin
+from django.db import models
+from django.db.models import Count, Sum
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+
+from audit.admin import BackOfficeAdmin, code, display, moment
+from audit.badges import badge, badges
+from audit.sizes import in_units
+from backups.models import Blob, Copy, Location
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a location lacks."""
+
+    copies: int = 0
+    bytes: int = 0
+
+
+def owed_by_location(stream: uuid.UUID | None = None) -> dict[int, Owed]:
+    """What each location lacks, of one stream or of all, in one query."""
+    owed = Copy.objects.filter(state=Copy.State.OWED, blob__state=Blob.State.STORED)
+    owed = owed.filter(blob__stream=stream) if stream else owed
+    counted = owed.values("location").annotate(copies=Count("pk"), size=Sum("blob__size"))
+    return {one["location"]: Owed(one["copies"], one["size"] or 0) for one in counted}
+
+
+def copies_text(count: int) -> str:
+    return "1 copy" if count == 1 else f"{count} copies"
+
+
+def public_address(url: str) -> str:
+    """The address of a location without a name or password that somebody may have put into it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+@admin.register(Location)
+class LocationAdmin(BackOfficeAdmin):
+    list_display = ("name", "address", "roles", moment("last_seen_at", "last seen", never="never"), "condition", "owed")
+    fieldsets = (
+        (None, {"fields": ("name", "address", "roles", moment("last_seen_at", "last seen", never="never"), "condition")}),
+        ("What it holds", {"fields": ("held", "owed")}),
+    )
+    readonly_fields = ("name", "address", "roles", moment("last_seen_at", "last seen", never="never"), "condition", "held", "owed")
+
+    def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
+        return rows
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet:
+        owed = Copy.objects.filter(location=models.OuterRef("pk"), state=Copy.State.OWED, blob__state=Blob.State.STORED)
+        grouped = owed.order_by().values("location")
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                owed_copies=models.Subquery(grouped.annotate(n=Count("pk")).values("n")),
+                owed_bytes=models.Subquery(grouped.annotate(n=Sum("blob__size")).values("n")),
+            )
+        )
+
+    @display(description="address")
+    def address(self, location: Location) -> str:
+        return code(public_address(location.url))
+
+    @display(description="part")
+    def roles(self, location: Location) -> str:
+        found = [("offsite", "info", "Elsewhere than the service itself")] if location.offsite else []
+        found += [("required", "", "A set is protected only when it is whole here too")] if location.required else []
+        found += [] if location.in_force else [("not used any more", "warn", "The environment does not name it")]
+        return badges(found)
+
+    @display(description="trouble")
+    def condition(self, location: Location) -> str:
+        if location.trouble:
+            return badge("trouble", "bad") + render_to_string("back_office/text.html", {"text": location.trouble})
+        return badge("fine", "good") if location.last_seen_at else badge("never used yet")
+
+    @display(description="owed")
+    def owed(self, location: Any) -> str:
+        if not location.owed_copies:
+            return badge("nothing", "good")
+        return badge(
+            f"{copies_text(location.owed_copies)}, {in_units(location.owed_bytes or 0)}", "warn", "The next backup puts them there"
+        )
+
+    @display(description="copies")
+    def held(self, location: Location) -> str:
+        """Reads the whole table of copies: on the page of one location, not in the list."""
+        present = Copy.objects.filter(location=location, state=Copy.State.PRESENT).aggregate(n=Count("pk"), size=Sum("blob__size"))
+        return f"{present['n']} objects, {in_units(present['size'] or 0)}"

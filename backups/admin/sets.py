@@ -1,0 +1,176 @@
+"""The backup sets: how whole, where, how large. Reading only: sets are made by the backup, never by a form."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.db import models
+from django.db.models import Q
+from django.http import HttpRequest
+
+from audit.admin import BackOfficeAdmin, display, moment, size
+from audit.badges import badge, badges
+from audit.moments import length
+from backups.admin.streams import StreamFilter
+from backups.models import BackupSet, Blob, Copy, Location
+from subscriptions.admin import of_visible_customers
+
+# How a set stands, with the colour of its badge.
+STANDINGS = {
+    "protected": ("good", "whole, and read back, at every required location"),
+    "complete only": ("warn", "whole, and read back, at one location, but not yet at every required one"),
+    "being made": ("info", "being made now, or left behind by a run that was killed: the next run settles it"),
+    "abandoned": ("bad", "given up; nothing can be restored from it"),
+}
+
+
+def standing_of(backup_set: BackupSet) -> str:
+    """How good a set is, in a word of `STANDINGS`."""
+    if backup_set.state == BackupSet.State.MADE:
+        return "protected" if backup_set.protected_at else "complete only"
+    return "abandoned" if backup_set.state == BackupSet.State.ABANDONED else "being made"
+
+
+def whole_at(sets: Iterable[BackupSet]) -> dict[uuid.UUID, list[str]]:
+    """For each set the locations that hold it whole, in one query."""
+    found: dict[uuid.UUID, list[str]] = {}
+    copies = Copy.objects.filter(blob__kind=Blob.Kind.ENVELOPE, blob__made_by__in=[one.pk for one in sets], state=Copy.State.PRESENT)
+    for pk, name in copies.order_by("location__position").values_list("blob__made_by", "location__name"):
+        found.setdefault(pk, []).append(name)
+    return found
+
+
+def standing_badge(backup_set: BackupSet) -> str:
+    standing = standing_of(backup_set)
+    return badge(standing, *STANDINGS[standing])
+
+
+class StandingFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(standing, standing) for standing in STANDINGS]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet) -> models.QuerySet:
+        made = queryset.filter(state=BackupSet.State.MADE)
+        chosen = {
+            "protected": made.filter(protected_at__isnull=False),
+            "complete only": made.filter(protected_at=None),
+            "being made": queryset.filter(state=BackupSet.State.MAKING),
+            "abandoned": queryset.filter(state=BackupSet.State.ABANDONED),
+        }
+        return chosen.get(self.value() or "", queryset)
+
+
+@admin.register(BackupSet)
+class BackupSetAdmin(BackOfficeAdmin):
+    list_display = (
+        "called",
+        "night_text",
+        "standing",
+        "places",
+        size("content_bytes", "content"),
+        size("new_bytes", "newly stored"),
+        "reused",
+        "time_taken",
+        "software_version",
+    )
+    list_filter = (StreamFilter, StandingFilter, "night")
+    list_select_related = ("stream",)
+    search_fields = ("stream__name",)
+    search_help_text = "Customer's short code"
+    ordering = ("-started_at",)
+    change_form_outer_before_template = "back_office/set.html"
+    fieldsets = (
+        (
+            "When",
+            {
+                "fields": (
+                    "night_text",
+                    moment("started_at", "started"),
+                    moment("snapshot_at", "holds the state of"),
+                    moment("complete_at", "complete since"),
+                    moment("protected_at", "protected since"),
+                    moment("ended_at", "ended"),
+                    "time_taken",
+                )
+            },
+        ),
+        (
+            "What",
+            {
+                "fields": (
+                    "rows",
+                    "history_rows",
+                    "files",
+                    "absent_files",
+                    size("content_bytes", "content"),
+                    size("new_bytes", "newly stored"),
+                    "reused",
+                )
+            },
+        ),
+        ("How", {"fields": ("software_version", "key_number", "id")}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [field for _, options in self.fieldsets for field in options["fields"]]
+
+    def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
+        return of_visible_customers(user, rows, "stream")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet:
+        present = Copy.objects.filter(state=Copy.State.PRESENT).select_related("location").order_by("location__position")
+        envelopes = Blob.objects.filter(kind=Blob.Kind.ENVELOPE).prefetch_related(models.Prefetch("copies", present, to_attr="present"))
+        return (
+            super()
+            .get_queryset(request)
+            .defer("blob_ids")
+            .prefetch_related(models.Prefetch("objects_made", envelopes, to_attr="envelopes"))
+        )
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        found = self.visible_object(request, object_id)
+        held = set(_places_of(found))
+        standing = standing_of(found)
+        context = {
+            "backup_set": found,
+            "standing": standing,
+            "standing_kind": STANDINGS[standing][0],
+            "standing_words": STANDINGS[standing][1],
+            "places": [(place, place.name in held) for place in Location.objects.filter(Q(in_force=True) | Q(name__in=held))],
+            **(extra_context or {}),
+        }
+        return super().change_view(request, object_id, form_url, context)
+
+    @display(description="customer", ordering="stream__name")
+    def called(self, backup_set: BackupSet) -> str:
+        return backup_set.stream.name
+
+    @display(description="night", ordering="night")
+    def night_text(self, backup_set: BackupSet) -> str:
+        return backup_set.night.isoformat()
+
+    @display(description="state")
+    def standing(self, backup_set: BackupSet) -> str:
+        return standing_badge(backup_set)
+
+    @display(description="whole at")
+    def places(self, backup_set: BackupSet) -> str:
+        return badges((name, "good", f"Whole at {name}") for name in _places_of(backup_set)) or "–"
+
+    @display(description="reused")
+    def reused(self, backup_set: BackupSet) -> str:
+        return f"{backup_set.reused_blobs} of {backup_set.reused_blobs + backup_set.new_blobs} objects"
+
+    @display(description="took")
+    def time_taken(self, backup_set: BackupSet) -> str:
+        return length(backup_set.ended_at - backup_set.started_at) if backup_set.ended_at else "–"
+
+
+def _places_of(backup_set: Any) -> list[str]:
+    return [copy.location.name for blob in backup_set.envelopes for copy in blob.present]

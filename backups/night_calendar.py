@@ -1,0 +1,59 @@
+"""The nights of the last weeks as a calendar (pure: no Django, no clock, no settings; P1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from backups.nights import column_of
+
+WEEKS = 5
+# What a night shows when any of its runs counts as that: the worst one first.
+KINDS = {
+    "bad": ("missed", "failed", "stopped"),
+    "warn": ("not_everywhere", "late"),
+    "info": ("running", "waiting"),
+    "good": ("filled",),
+}
+WORDS = {"not_everywhere": "not yet everywhere"}
+
+
+@dataclass(slots=True)
+class Day:
+    """One night, called by the day on which it begins; `counts` by the columns of a night's report. `ahead`: it has not begun."""
+
+    night: date
+    ahead: bool = False
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """`bad`, `warn`, `info`, `good`, or nothing where no set is owed."""
+        return next((kind for kind, columns in KINDS.items() if any(self.counts.get(one) for one in columns)), "")
+
+    @property
+    def filled(self) -> int:
+        return self.counts.get("filled", 0) + self.counts.get("late", 0)
+
+    @property
+    def owed(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def words(self) -> str:
+        told = ", ".join(f"{count} {WORDS.get(column, column)}" for column, count in sorted(self.counts.items()))
+        return told or "nothing was owed"
+
+
+def calendar(counted: Iterable[tuple[date, str, bool, int]], newest: date, *, weeks: int = WEEKS) -> list[list[Day]]:
+    """Whole weeks from Monday to Sunday, the last one with `newest` in it. `counted` are (night, run's state, late, number)."""
+    monday = newest - timedelta(days=newest.weekday())
+    first = monday - timedelta(weeks=weeks - 1)
+    days = {day: Day(day, ahead=day > newest) for day in (first + timedelta(days=number) for number in range(7 * weeks))}
+    for night, state, late, count in counted:
+        if night in days:
+            column = column_of(state, late)
+            days[night].counts[column] = days[night].counts.get(column, 0) + count
+    shown = list(days.values())
+    return [shown[start : start + 7] for start in range(0, len(shown), 7)]

@@ -1,0 +1,245 @@
+"""Every address of the admin x every role x own and foreign object, reading (GET) and doing (POST): exactly the allowed ones answer (P5).
+
+The table says who may; a page that the table does not know fails the test, so none is added without saying who it is for. Ada manages the
+own customer and no other; rita approves, olga operates, otto audits, anna gives roles; nobody has no role, and anonymous is not signed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.urls import URLResolver, reverse
+from django_q.models import Failure, OrmQ, Schedule
+
+import audit
+from audit.models import Event, Grant
+from backups.models import BackupPolicy, Location, PolicyChangeRequest
+from backups.policies import ensure_first_policy
+from l2l import schedules
+from tests.admin.conftest import Belongings
+
+STAFF = frozenset({"root", "ada", "rita", "olga", "otto", "anna", "nobody"})
+PEOPLE = (*sorted(STAFF), "anonymous")
+NOBODY: frozenset[str] = frozenset()
+ALL_CUSTOMERS = frozenset({"root", "rita", "olga", "otto"})
+OWN = ALL_CUSTOMERS | {"ada"}
+BACKUPS = frozenset({"root", "olga", "otto"})
+QUEUE = frozenset({"root", "olga", "otto", "anna"})
+USERS = frozenset({"root", "anna"})
+USERS_SEEN = USERS | {"otto"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Who may see a model's rows, and who may add, change and delete them. `files`: it has one to download."""
+
+    view: frozenset[str]
+    add: frozenset[str] = NOBODY
+    change: frozenset[str] = NOBODY
+    delete: frozenset[str] = NOBODY
+    tracked: bool = False
+    files: bool = False
+
+    def who(self, page: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Who gets an answer of one of its standard pages, to a GET and to a POST. (A POST to a list changes nothing.)"""
+        file = self.view if self.files else NOBODY
+        return {
+            "changelist": (self.view, self.view),
+            "add": (self.add, self.add),
+            "change": (self.view, self.change),
+            "delete": (self.delete, self.delete),
+            "history": (self.view, NOBODY if self.tracked else self.view),
+            "deleted": (self.view if self.delete else NOBODY,) * 2,
+            "version": (self.view, NOBODY),
+            "file": (file, NOBODY),
+            "version_file": (file, NOBODY),
+        }[page]
+
+
+MANAGED = frozenset({"root", "ada"})
+MODELS = {
+    "l2l_subscriptions_customer": Model(OWN, frozenset({"root"}), frozenset({"root"}), tracked=True),
+    "l2l_subscriptions_subscription": Model(OWN, frozenset({"root"}), frozenset({"root"}), tracked=True),
+    "l2l_subscriptions_datarecord": Model(OWN, MANAGED, MANAGED, MANAGED, tracked=True),
+    "l2l_subscriptions_uploadedcontent": Model(OWN, MANAGED, MANAGED, MANAGED, tracked=True, files=True),
+    "l2l_subscriptions_link": Model(OWN, MANAGED, MANAGED, MANAGED, tracked=True),
+    "l2l_subscriptions_export": Model(OWN),
+    "l2l_backups_backupset": Model(OWN),
+    "l2l_backups_run": Model(OWN),
+    "l2l_backups_location": Model(BACKUPS),
+    "l2l_backups_blob": Model(BACKUPS),
+    "l2l_backups_copy": Model(BACKUPS),
+    "l2l_backups_backuppolicy": Model(ALL_CUSTOMERS),
+    "l2l_backups_policychangerequest": Model(ALL_CUSTOMERS, add=frozenset({"root", "olga"})),
+    "l2l_audit_event": Model(frozenset({"root", "otto"})),
+    "l2l_audit_grant": Model(USERS_SEEN, add=USERS, tracked=True),
+    "auth_user": Model(USERS_SEEN, USERS, USERS),
+    "auth_group": Model(USERS_SEEN),
+    "django_q_schedule": Model(QUEUE),
+    "django_q_ormq": Model(QUEUE, delete=USERS),
+    "django_q_failure": Model(QUEUE, delete=USERS),
+}
+# Pages beyond the standard ones: who gets an answer to a GET, and to a POST.
+OPERATORS = frozenset({"root", "olga"})
+OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "l2l_subscriptions_customer_overview": (OWN, NOBODY),
+    "l2l_subscriptions_customer_back_up": (OPERATORS, OPERATORS),
+    "l2l_backups_run_act": (OPERATORS, OPERATORS),
+    # Asked for by olga: she may call it off, and only others may decide.
+    "l2l_backups_policychangerequest_approve": (frozenset({"root", "rita"}),) * 2,
+    "l2l_backups_policychangerequest_refuse": (frozenset({"root", "rita"}),) * 2,
+    "l2l_backups_policychangerequest_cancel": (frozenset({"root", "rita", "olga"}),) * 2,
+    "l2l_audit_grant_end": (USERS, USERS),
+    "auth_user_password_change": (USERS, USERS),
+    "index": (STAFF, STAFF),
+    "search": (STAFF, STAFF),
+    "jsi18n": (STAFF, NOBODY),
+    "password_change": (STAFF, STAFF),
+    "password_change_done": (STAFF, NOBODY),
+    "autocomplete": (NOBODY, NOBODY),  # without the field that asks; tests of forms ask with one
+    "view_on_site": (NOBODY, NOBODY),  # nothing here has a public page
+    "app_list l2l_subscriptions": (OWN, OWN),
+    "app_list l2l_backups": (OWN, OWN),
+    "app_list l2l_audit": (USERS_SEEN, USERS_SEEN),
+    "app_list auth": (USERS_SEEN, USERS_SEEN),
+    "app_list django_q": (QUEUE, QUEUE),
+}
+OPEN = {"login", "logout", "app_list"}
+
+
+def named_patterns(patterns: Any) -> Iterator[str]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from named_patterns(pattern.url_patterns)
+        elif pattern.name:
+            yield pattern.name
+
+
+def model_and_page(name: str) -> tuple[str, str] | None:
+    """The model of a standard page, and which page it is."""
+    found = next((model for model in MODELS if name.startswith(f"{model}_")), None)
+    return (found, name.removeprefix(f"{found}_")) if found and name not in OTHERS else None
+
+
+def who_may(name: str) -> tuple[frozenset[str], frozenset[str]]:
+    standard = model_and_page(name)
+    return MODELS[standard[0]].who(standard[1]) if standard else OTHERS[name]
+
+
+def test_the_table_knows_every_page() -> None:
+    pages = set(named_patterns(admin.site.get_urls())) - OPEN
+    known = {page for page in pages if page in OTHERS or model_and_page(page)}
+    assert pages - known == set()
+    assert {name for name in OTHERS if not name.startswith("app_list")} <= pages
+
+
+@dataclass
+class Rows:
+    """For each model a row, of one customer where it is somebody's, and of the installation else."""
+
+    of: dict[str, Any]
+
+    def address(self, name: str) -> str:
+        if name.startswith("app_list "):
+            return reverse("admin:app_list", args=[name.partition(" ")[2]])
+        standard = model_and_page(name)
+        row = self.of.get(standard[0] if standard else next((model for model in MODELS if name.startswith(f"{model}_")), ""))
+        page = standard[1] if standard else name
+        arguments: list[Any] = [row.pk] if row is not None and page not in ("changelist", "add", "deleted") else []
+        if page in ("version", "version_file"):
+            arguments.append(type(row).history.filter(**{row._meta.pk.attname: row.pk}).first().history_id)
+        if page in ("file", "version_file"):
+            arguments.append("file")
+        arguments += {"l2l_backups_run_act": ["stop"], "view_on_site": [1, 1]}.get(name, [])
+        return reverse(f"admin:{name}", args=arguments)
+
+
+@pytest.fixture
+def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
+    """What belongs to no customer."""
+    ensure_first_policy()
+    schedules.keep()
+    now = datetime.now(UTC)
+    with audit.acting("setup", reason="a test", source="test"):
+        asked = PolicyChangeRequest(
+            what="x", why="y", plan_digest="0" * 64, requested_by=people["olga"], requested_at=now, changes={"nightly_days": 60}
+        )
+        asked.save()
+        grant = Grant.objects.create(user=people["otto"], role="auditor", since=now - timedelta(days=2), by="setup")
+        audit.events.record(audit.events.Event.SIGNED_OUT)
+    return {
+        "l2l_backups_backuppolicy": BackupPolicy.objects.get(),
+        "l2l_backups_policychangerequest": asked,
+        "l2l_audit_event": Event.objects.first(),
+        "l2l_audit_grant": grant,
+        "auth_user": people["ada"],
+        "auth_group": Group.objects.first(),
+        "django_q_schedule": Schedule.objects.first(),
+        "django_q_ormq": OrmQ.objects.create(key="worker", payload="nothing that can be read"),
+        "django_q_failure": Failure.objects.create(id="f" * 32, name="f", func="x.y", started=now, stopped=now, success=False),
+    }
+
+
+def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
+    return Rows(
+        installation
+        | {
+            "l2l_subscriptions_customer": one.customer,
+            "l2l_subscriptions_subscription": one.subscription,
+            "l2l_subscriptions_datarecord": one.record,
+            "l2l_subscriptions_uploadedcontent": one.upload,
+            "l2l_subscriptions_link": one.link,
+            "l2l_subscriptions_export": one.export,
+            "l2l_backups_backupset": one.backup_set,
+            "l2l_backups_run": one.run,
+            "l2l_backups_location": Location.objects.get(name="primary"),
+            "l2l_backups_blob": one.blob,
+            "l2l_backups_copy": one.copy,
+        }
+    )
+
+
+def answered(response: Any) -> bool:
+    """Whether the page answered: not a refusal, nor the way to the sign-in or to the front page."""
+    if response.status_code == 302:
+        return not response["Location"].startswith("/login/") and response["Location"] != "/"
+    return response.status_code == 200
+
+
+def of_a_customer(name: str) -> bool:
+    """Whether the page is about one row that belongs to a customer."""
+    standard = model_and_page(name)
+    if standard and standard[1] in ("changelist", "add", "deleted"):
+        return False
+    return name.startswith(("l2l_subscriptions_", "l2l_backups_backupset_", "l2l_backups_run_"))
+
+
+ALL_PAGES = [name for name in dict.fromkeys(named_patterns(admin.site.get_urls())) if name not in OPEN]
+ALL_PAGES += [name for name in OTHERS if name.startswith("app_list ")]
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize("whose", ["own", "foreign"])
+def test_exactly_the_allowed_ones_answer(
+    person: str, whose: str, as_: Callable[[str], Client], own: Belongings, foreign: Belongings, installation: dict[str, Any]
+) -> None:
+    client = Client() if person == "anonymous" else as_(person)
+    rows = rows_of(own if whose == "own" else foreign, installation)
+    found, expected = {}, {}
+    for name in ALL_PAGES:
+        address = rows.address(name)
+        for method, who, send in zip(("GET", "POST"), who_may(name), (client.get, client.post), strict=True):
+            found[name, method] = answered(send(address))
+            expected[name, method] = person in who and not (whose == "foreign" and of_a_customer(name) and person == "ada")
+    assert {page: answer for page, answer in found.items() if answer != expected[page]} == {}
+
+
+def test_the_search_finds_nothing_of_a_foreign_customer(as_: Callable[[str], Client], own: Belongings, foreign: Belongings) -> None:
+    assert b"bolt" not in as_("ada").get(reverse("admin:search"), {"s": "bolt"}).content
