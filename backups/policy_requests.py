@@ -46,7 +46,7 @@ def request_change(*, by: Any, why: str, now: datetime, **changes: Any) -> Polic
 
 def label_of(name: str) -> str:
     """A field of the policy as people call it."""
-    return str(BackupPolicy._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
+    return str(BackupPolicy._meta.get_field(name).verbose_name)
 
 
 def in_words(value: Any) -> str:

@@ -78,12 +78,9 @@ class BackupPolicyAdmin(BackOfficeAdmin):
         "standing",
         moment("in_force_from", "in force from"),
         "night",
-        "nightly_days",
-        "weekly_weeks",
-        "longest_years",
+        "kept",
         "made_by",
         "approved_by",
-        "reason",
     )
     list_before_template = "back_office/policy_links.html"
     fieldsets = (
@@ -105,6 +102,12 @@ class BackupPolicyAdmin(BackOfficeAdmin):
         if policy.number == in_force(policies.versions(), now).number:
             return badge("in force", "good")
         return badge("begins later", "info") if policy.in_force_from > now else badge("replaced")
+
+    @display(description="sets are kept")
+    def kept(self, policy: BackupPolicy) -> str:
+        return (
+            f"{policy.nightly_days} days, then weekly for {policy.weekly_weeks} weeks, then monthly for up to {policy.longest_years} years"
+        )
 
     @display(description="nights begin", ordering="night_starts")
     def night(self, policy: BackupPolicy) -> str:

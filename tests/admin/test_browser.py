@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connections
 
+import audit
+from audit.grants import grant_role
+from audit.roles import Role
+from backups.models import Run
+from backups.policies import ensure_first_policy
 from tests.admin.conftest import Belongings, url
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -34,24 +40,56 @@ def no_connection_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def page(own: Belongings, no_connection_stays: None, live_server: Any) -> Iterator[Any]:
-    """A page on a phone. The rows are made before it: no query of ours may run in the thread while Playwright's event loop does."""
+def browser(own: Belongings, failed_night: None, ripe: None, no_connection_stays: None) -> Iterator[Any]:
+    """The rows are made before it: no query of ours may run in the thread while Playwright's event loop does."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the walk with a real browser is left out")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser.new_page(base_url=live_server.url, viewport={"width": 390, "height": 844})
-        browser.close()
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Any, live_server: Any) -> Any:
+    """A page on a phone."""
+    return browser.new_page(base_url=live_server.url, viewport={"width": 390, "height": 844})
+
+
+@pytest.fixture
+def failed_night(own: Belongings) -> None:
+    Run.objects.filter(pk=own.run.pk).update(state="failed", trouble="the disk is full", backup_set=None)
+
+
+@pytest.fixture
+def ripe(people: dict[str, Any], settings: Any) -> None:
+    """Olga and rita have had their roles for a month."""
+    settings.L2L_SAMPLE = True
+    ensure_first_policy()
+    since = datetime.now(UTC) - timedelta(days=30)
+    with audit.acting("setup", reason="a test"):
+        for name, role in (("olga", Role.BACKUP_OPERATOR), ("rita", Role.RECEIPT_APPROVER)):
+            people[name].groups.clear()
+            grant_role(people[name], role, reason="a test", now=datetime.now(UTC), since=since)
+
+
+def sign_in(page: Any, name: str) -> None:
+    page.goto("/")
+    page.fill("#id_username", name)
+    page.fill("#id_password", "pw")
+    page.click("button[type=submit]")
+    page.wait_for_url("**/")
+
+
+def fits(page: Any) -> bool:
+    """Whether nothing stands beyond the right edge of the screen."""
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
 
 
 @pytest.mark.django_db(transaction=True)
 def test_an_account_manager_changes_a_record_and_reads_its_history(page: Any, own: Belongings) -> None:
     problems: list[str] = []
     page.on("pageerror", lambda problem: problems.append(str(problem)))
-    page.goto("/")
-    page.fill("#id_username", "ada")
-    page.fill("#id_password", "pw")
-    page.click("button[type=submit]")
-    page.wait_for_url("**/")
+    sign_in(page, "ada")
     page.goto(url("customer_changelist"))
     page.click("text=acme works")
     page.wait_for_url("**/overview/")
@@ -67,5 +105,40 @@ def test_an_account_manager_changes_a_record_and_reads_its_history(page: Any, ow
     page.goto(url("backupset_changelist"))
     page.click("table >> text=acme")
     assert "whole, and read back, at every required location" in page.inner_text("main, #main")
-    wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert (wider, problems) == (0, [])
+    assert (fits(page), problems) == (True, [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_operator_retries_a_failed_night_from_the_list(page: Any, own: Belongings) -> None:
+    page.set_viewport_size({"width": 1280, "height": 900})
+    sign_in(page, "olga")
+    page.click("text=One run of the night of")
+    page.check("input.action-select")
+    page.select_option("select[name=action]", "retry")
+    page.click("#changelist-actions button[type=submit]")
+    page.fill("#id_reason", "the disk has room again")
+    page.click("button:has-text('Retry')")
+    page.wait_for_selector("text=1 of 1 runs: due now.")
+    page.goto(url("run_change", own.run.pk))
+    assert "It waits for the worker" in page.inner_text("main, #main") and "the disk has room again" in page.inner_text("main, #main")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_change_the_policy(page: Any, browser: Any, live_server: Any) -> None:
+    sign_in(page, "olga")
+    page.goto(url("backuppolicy_changelist"))
+    page.click("text=Change the policy")
+    page.fill("#id_nightly_days", "60")
+    page.fill("#id_why", "the new contract says so")
+    page.click("button:has-text('What if?')")
+    page.wait_for_selector("text=It begins at once, with its approval.")
+    assert fits(page)
+    page.click("button:has-text('Ask for it')")
+    page.wait_for_selector("text=It waits for another person")
+    other = browser.new_context(base_url=live_server.url).new_page()
+    sign_in(other, "rita")
+    other.click("text=olga asks to change the backup policy")
+    other.click("text=Approve")
+    other.fill("#id_password", "pw")
+    other.click("button:has-text('Approve')")
+    other.wait_for_selector("text=version 2 of the policy is in force from")

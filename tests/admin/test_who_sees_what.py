@@ -143,7 +143,7 @@ def test_the_navigation_shows_what_one_may_open(as_: Callable[[str], Client]) ->
         return {item["title"] for group in groups for item in group["items"] if item["has_permission"]}
 
     assert titles("nobody") == {"Overview"}
-    assert titles("anna") == {"Overview", "Users", "Groups", "Grants"}
+    assert titles("anna") == {"Overview", "Users", "Groups", "Roles given", "Schedules", "Waiting tasks", "Failed tasks"}
     assert "Evidence" in titles("otto") and "Evidence" not in titles("olga")
     assert "Locations" not in titles("ada")
     assert {"Locations", "Copies", "Data records"} <= titles("otto")
