@@ -30,6 +30,7 @@ PEOPLE = {
     "olga": ("backup operator", "Olga Operator"),
     "rita": ("receipt approver", "Rita Receipt"),
     "aud": ("auditor", "Aud Auditor"),
+    "anna": ("administrator", "Anna Administrator"),
     "admin": ("", "Administrator"),
 }
 # Long enough for a role to approve.
