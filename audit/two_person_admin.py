@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
@@ -24,6 +25,7 @@ KINDS = {State.REQUESTED: "warn", State.APPROVED: "info", State.EXECUTED: "good"
 
 class TwoPersonAdmin(BackOfficeAdmin):
     plan_template = ""
+    refusals: tuple[type[Exception], ...] = ()  # what carrying it out may answer, beside the audit app's own
     list_display: tuple[Any, ...] = (
         "what",
         "standing",
@@ -66,6 +68,10 @@ class TwoPersonAdmin(BackOfficeAdmin):
         """Approves, and does what was asked for; what to tell of it."""
         raise NotImplementedError
 
+    def finish(self, asked: TwoPersonRequest) -> str:
+        """Does what was approved and not yet done, because the service went down in between; what to tell of it."""
+        raise NotImplementedError
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [field for _, options in self.fieldsets for field in options["fields"]]
 
@@ -93,6 +99,7 @@ class TwoPersonAdmin(BackOfficeAdmin):
     def get_urls(self) -> list[Any]:
         return [
             self.view_path("<path:object_id>/approve/", self.approve_view, "approve"),
+            self.view_path("<path:object_id>/finish/", self.finish_view, "finish"),
             self.view_path("<path:object_id>/refuse/", self.refuse_view, "refuse"),
             self.view_path("<path:object_id>/cancel/", self.cancel_view, "cancel"),
             *super().get_urls(),
@@ -112,7 +119,14 @@ class TwoPersonAdmin(BackOfficeAdmin):
         def act(values: Mapping[str, Any]) -> str:
             return self.carry_out(asked, by=request.user, password=values["password"])
 
-        return decide(self, request, decision, PasswordForm, act, original=asked, **self.plan_context(asked))
+        return decide(self, request, decision, PasswordForm, act, refusals=self.refusals, original=asked, **self.plan_context(asked))
+
+    def finish_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """For a request that was approved and not carried out: the service went down in between."""
+        asked = self._asked(request, object_id, "finish")
+        effect = (f"{asked.approved_by} approved this, and it was not done yet. It is done now, if it would still do what was approved.",)
+        decision = Decision(f"Carry out: {asked.what}?", effect, "Carry it out", self.url("change", asked.pk))
+        return decide(self, request, decision, forms.Form, lambda _: self.finish(asked), refusals=self.refusals, original=asked)
 
     def refuse_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The one who may approve says no."""
@@ -148,5 +162,6 @@ def _steps(asked: TwoPersonRequest, user: Any) -> list[tuple[str, str, bool]]:
     follows = NEXT[State(asked.state)]
     own, entitled = user == asked.requested_by, user.has_perm(asked.permission("approve"))
     steps = [("approve", "Approve …", False)] if State.APPROVED in follows and entitled and not own else []
+    steps += [("finish", "Carry it out …", False)] if State.EXECUTED in follows and (own or entitled) else []
     steps += [("refuse", "Refuse …", True)] if State.REFUSED in follows and entitled and not own else []
     return steps + ([("cancel", "Cancel the request …", True)] if State.CANCELLED in follows and (own or entitled) else [])

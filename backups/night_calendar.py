@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -16,7 +16,12 @@ KINDS = {
     "info": ("running", "waiting"),
     "good": ("filled",),
 }
-WORDS = {"not_everywhere": "not yet everywhere"}
+WORDS = {"not_everywhere": "not yet everywhere", "unaccounted": "unaccounted for"}
+
+
+def words(counts: Mapping[str, int], joint: str = ", ") -> str:
+    """`8 filled, 1 late`: each column that counts something."""
+    return joint.join(f"{count} {WORDS.get(column, column)}" for column, count in sorted(counts.items()) if count)
 
 
 @dataclass(slots=True)
@@ -42,8 +47,7 @@ class Day:
 
     @property
     def words(self) -> str:
-        told = ", ".join(f"{count} {WORDS.get(column, column)}" for column, count in sorted(self.counts.items()))
-        return told or "nothing was owed"
+        return words(self.counts) or "nothing was owed"
 
 
 def calendar(counted: Iterable[tuple[date, str, bool, int]], newest: date, *, weeks: int = WEEKS) -> list[list[Day]]:

@@ -118,6 +118,7 @@ class BackupPolicyAdmin(BackOfficeAdmin):
 class PolicyChangeRequestAdmin(TwoPersonAdmin):
     allows = frozenset({"add"})
     plan_template = "back_office/policy_plan.html"
+    refusals = (BackupError,)
 
     def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
         return rows
@@ -161,7 +162,12 @@ class PolicyChangeRequestAdmin(TwoPersonAdmin):
         return plan_shown(asked.changes, clock.now()) | {"plan_template": self.plan_template}  # type: ignore[attr-defined]
 
     def carry_out(self, asked: Any, *, by: Any, password: str) -> str:
-        version = policy_requests.approve_change(asked, by=by, password=password, now=clock.now())
+        return self._made(policy_requests.approve_change(asked, by=by, password=password, now=clock.now()))
+
+    def finish(self, asked: Any) -> str:
+        return self._made(policy_requests.make_version(asked, now=clock.now()))
+
+    def _made(self, version: BackupPolicy) -> str:
         return f"Approved: version {version.number} of the policy is in force from {in_utc(version.in_force_from)}."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -22,11 +22,12 @@ from audit.admin import BackOfficeAdmin, display, moment
 from audit.badges import badges
 from audit.decisions import Decision, MomentInput, ReasonForm, decide
 from audit.moments import in_utc, length
-from backups import heartbeats, nights, policies, queueing, run_acts
+from backups import heartbeats, nights, policies, queueing, run_acts, runs
 from backups.admin.streams import StreamFilter
 from backups.errors import BackupError
 from backups.models import BackupSet, Run
-from backups.night_calendar import WEEKS, calendar
+from backups.night_calendar import WEEKS, calendar, words
+from backups.nights import NightReport
 from subscriptions.admin import of_visible_customers
 
 OPERATE = "l2l_backups.operate_run"
@@ -167,10 +168,23 @@ class RunAdmin(BackOfficeAdmin):
     # List
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        return super().changelist_view(request, {"weeks": self._weeks(request), **(extra_context or {})})
+        now = clock.now()
+        weeks = self._weeks(request, now)
+        context: dict[str, Any] = {"weeks": weeks, "report": self._report(request, now) if weeks else None}
+        if context["report"]:
+            context["report_sum"] = words(context["report"].counts, " + ")
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
-    def _weeks(self, request: HttpRequest) -> list[Any]:
-        found, now = policies.versions(), clock.now()
+    def _report(self, request: HttpRequest, now: datetime) -> NightReport | None:
+        """The chosen night's sum over all customers, else the newest night's; only for who sees every customer."""
+        if not request.user.has_perm("l2l_subscriptions.view_all_customers"):
+            return None
+        newest = nights.current_night(policies.versions(), now).label
+        chosen = _day(request.GET.get("night", ""))
+        return runs.night_report(chosen if chosen is not None and chosen <= newest else newest, now)
+
+    def _weeks(self, request: HttpRequest, now: datetime) -> list[Any]:
+        found = policies.versions()
         if not found:
             return []
         newest = nights.current_night(found, now).label
@@ -253,6 +267,13 @@ class RunAdmin(BackOfficeAdmin):
 
     def _decision(self, act: RunAct, title: str, back: str) -> Decision:
         return Decision(title, (act.effect,), act.label, back, danger=act.danger)
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _check_operator(request: HttpRequest) -> None:

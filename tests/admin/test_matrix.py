@@ -94,6 +94,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_run_act": (OPERATORS, OPERATORS),
     # Asked for by olga: she may call it off, and only others may decide.
     "l2l_backups_policychangerequest_approve": (frozenset({"root", "rita"}),) * 2,
+    "l2l_backups_policychangerequest_finish": (NOBODY, NOBODY),  # it is not approved yet
     "l2l_backups_policychangerequest_refuse": (frozenset({"root", "rita"}),) * 2,
     "l2l_backups_policychangerequest_cancel": (frozenset({"root", "rita", "olga"}),) * 2,
     "l2l_audit_grant_end": (USERS, USERS),

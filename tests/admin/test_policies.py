@@ -11,11 +11,13 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 import audit
+from audit import two_person
 from audit.grants import grant_role
 from audit.models import Event
 from audit.roles import Role
 from backups.models import BackupPolicy, PolicyChangeRequest
 from backups.policies import change_policy, ensure_first_policy
+from backups.policy_requests import plan_of
 from tests.admin.conftest import url
 
 As = Callable[[str], Client]
@@ -120,6 +122,17 @@ def test_another_version_meanwhile_voids_the_request(as_: As, ripe: dict[str, Us
     assert "The request is void" in approve(as_("rita"), asked).content.decode()
     assert PolicyChangeRequest.objects.get().state == "void"
     assert as_("rita").get(url("policychangerequest_approve", asked.pk)).status_code == 403
+
+
+def test_what_was_approved_before_a_crash_is_carried_out_afterwards(as_: As, ripe: dict[str, User]) -> None:
+    asked = ask(as_("olga"), nightly_days=60)
+    plan = plan_of(asked.changes)
+    two_person.approve(asked, by=ripe["rita"], password="pw", plan=plan, now=datetime.now(UTC))  # and then the process died
+    page = url("policychangerequest_finish", asked.pk)
+    assert page in as_("olga").get(url("policychangerequest_change", asked.pk)).content.decode()
+    assert as_("otto").post(page).status_code == 403
+    assert "version 2 of the policy is in force from" in as_("olga").post(page, follow=True).content.decode()
+    assert as_("olga").post(page).status_code == 403 and BackupPolicy.objects.count() == 2
 
 
 def test_refused_by_another_cancelled_by_who_asked(as_: As, ripe: dict[str, User]) -> None:

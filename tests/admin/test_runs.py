@@ -11,8 +11,9 @@ from django.test import Client
 from django_q.models import OrmQ
 
 from audit.models import Event
-from backups.models import Run
+from backups.models import BackupPolicy, Run
 from backups.policies import ensure_first_policy
+from subscriptions.models import Customer
 from tests.admin.conftest import Belongings, url
 
 As = Callable[[str], Client]
@@ -105,6 +106,19 @@ def test_the_calendar_counts_the_nights_of_ones_own_customers(as_: As, failed: l
     assert (day("ada").owed, day("ada").filled, day("ada").kind) == (1, 1, "good")
     shown = as_("ada").get(f"{url('run_changelist')}?night={own.run.night}")
     assert [run.pk for run in shown.context["cl"].result_list] == [own.run.pk]
+
+
+def test_a_nights_sum_reconciles_and_names_who_has_no_run(as_: As, failed: list[Run], own: Belongings, foreign: Belongings) -> None:
+    night = own.run.night
+    BackupPolicy._base_manager.all()._plain().update(in_force_from=datetime.now(UTC) - timedelta(days=9))
+    Customer._base_manager.all()._plain().update(created_at=datetime.now(UTC) - timedelta(days=9))
+    Run.objects.filter(pk=own.run.pk).update(state="done")
+    foreign.run.delete()
+    page = as_("otto").get(f"{url('run_changelist')}?night={night}").content.decode()
+    assert "3 owed = 1 filled + 2 unaccounted for" in page and "without a run: bolt, system" in page
+    assert "owed =" not in as_("ada").get(url("run_changelist")).content.decode()
+    for wrong in ("2026-99-99", "tomorrow", "9999-01-01"):
+        assert as_("otto").get(f"{url('run_changelist')}?night={wrong}", follow=True).status_code == 200
 
 
 def test_the_front_page_names_bad_nights_and_a_silent_worker(as_: As, failed: list[Run]) -> None:
