@@ -137,7 +137,7 @@ class RunAdmin(BackOfficeAdmin):
         "told",
     )
     list_filter = (StreamFilter, "state", "kind", "late", "night")
-    list_select_related = ("stream",)
+    list_select_related = ("stream", "backup_set")
     list_before_template = "back_office/nights.html"
     change_form_outer_before_template = "back_office/run.html"
     search_fields = ("stream__name",)
@@ -164,6 +164,9 @@ class RunAdmin(BackOfficeAdmin):
 
     def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
         return of_visible_customers(user, rows, "stream")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet:
+        return super().get_queryset(request).defer("backup_set__blob_ids")
 
     # List
 
@@ -208,11 +211,14 @@ class RunAdmin(BackOfficeAdmin):
 
     @display(description="took")
     def time_taken(self, run: Run) -> str:
-        return length(run.ended_at - run.started_at) if run.ended_at and run.started_at else "–"
+        """Of its set, for a run ends only when the last owed copy was caught up, maybe days later; else of its last attempt."""
+        made = run.backup_set
+        began, ended = (made.started_at, made.ended_at) if made else (run.started_at, run.ended_at)
+        return length(ended - began) if began and ended else "–"
 
     @display(description="what is told of it")
     def told(self, run: Run) -> str:
-        return run.trouble or run.progress or "–"
+        return run.progress or (run.trouble if run.state != State.DONE else "") or "–"
 
     # One run
 

@@ -12,6 +12,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 
 import audit
+from audit import clock
 from audit.tracked import TrackedQuerySet
 from subscriptions.terms import SubscriptionTerms
 
@@ -49,7 +50,7 @@ class Customer(audit.TrackedModel):
         related_name="+",
         help_text="Sees and looks after this customer.",
     )
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
 
     objects = CustomerQuerySet.as_manager()
 

@@ -57,7 +57,7 @@ def test_a_sample_says_so(as_: As, settings: Any) -> None:
     assert b"SAMPLE" in as_("root").get("/").content
 
 
-PAGES = ("customer", "subscription", "datarecord", "uploadedcontent", "link", "backupset", "location", "blob", "copy", "export")
+PAGES = ("customer", "subscription", "datarecord", "uploadedcontent", "link", "backupset", "run", "location", "blob", "copy", "export")
 
 
 @pytest.mark.parametrize("name", ["otto", "ada"])

@@ -128,5 +128,13 @@ def test_the_front_page_names_bad_nights_and_a_silent_worker(as_: As, failed: li
     assert "One run of the night of" in mine and "sign of life" not in mine
 
 
+def test_a_run_that_was_caught_up_later_took_as_long_as_its_set(as_: As, own: Belongings) -> None:
+    started = own.backup_set.started_at
+    Run.objects.filter(pk=own.run.pk).update(started_at=started, ended_at=started + timedelta(days=2), trouble="offsite was away")
+    page = as_("otto").get(url("run_changelist")).content.decode()
+    assert "3.0 s" in page and "48 h" not in page and "offsite was away" not in page
+    assert "On the way: offsite was away" in as_("otto").get(url("run_change", own.run.pk)).content.decode()
+
+
 def test_an_installation_without_nights_says_nothing_of_them(as_: As, db: None) -> None:
     assert as_("olga").get(url("run_changelist")).context["weeks"] == []

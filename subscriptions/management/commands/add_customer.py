@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
 
 import audit
-from audit import actors
+from audit import actors, clock
 from audit.commands import BackOfficeCommand
 from subscriptions.models import Customer
 from subscriptions.onboarding import add_customer
@@ -31,7 +31,7 @@ class Command(BackOfficeCommand):
             added = add_customer(
                 customer,
                 name,
-                start=options["start"] or datetime.now(UTC).date(),
+                start=options["start"] or clock.now().date(),
                 account_manager=_person(options["account_manager"]),
                 zone=zone,
                 agreed_retention_years=options["agreed_years"],
