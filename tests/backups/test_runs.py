@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from audit.models import Stream
+from audit.models import Event, Stream
 from backups import leases, policies, queueing, run_acts, runs
 from backups.errors import LeaseLost
 from backups.models import BackupPolicy, BackupSet, Run
@@ -120,6 +120,10 @@ def test_after_the_last_attempt_the_run_has_failed_and_the_night_is_red(night: N
         clock.forward(hours=1)
     assert states.count("failed") == 3 and work(vault) == []
     assert report(vault).red and report(vault).counts == {"failed": 3}
+    told = Event.objects.filter(event="backup:failed")
+    assert told.count() == 3
+    facts = {"attempts": 8, "error": "NoLocation", "night": "2026-03-10", "run": of("acme").pk}
+    assert told.get(customer=of("acme").stream_id).facts == facts
     for store in stores.values():
         store.fail = None
     run_acts.retry(of("acme").pk, clock(), **WHY)
@@ -151,6 +155,10 @@ def test_of_missed_nights_the_newest_is_run_late_and_the_others_stay_missed(nigh
     late = report(vault, date(2026, 3, 13))
     assert late.counts == {"late": 3} and not late.red and of("acme", date(2026, 3, 13)).late
     assert report(vault, date(2026, 3, 14)).counts == {"waiting": 3}
+    missed = Event.objects.filter(event="night:missed", customer=of("acme").stream_id).order_by("number")
+    assert [one.facts["night"] for one in missed] == ["2026-03-10", "2026-03-11", "2026-03-12"]
+    runs.owe_nights(clock())
+    assert Event.objects.filter(event="night:missed").count() == 9  # told once
 
 
 def test_a_new_customer_and_one_that_ended_are_owed_what_is_theirs(night: None, vault: Vault, clock: Clock) -> None:
