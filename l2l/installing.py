@@ -9,11 +9,11 @@ from django.conf import settings
 from django.core.management import call_command
 
 from audit import clock, evidence
+from audit.roles import ensure_roles
 from backups import keyfiles, locations, policies
 from backups.errors import BackupError
 from backups.stores.contract import StoreError
 from l2l import schedules
-from l2l.admin.roles import ensure_roles
 from l2l.sample import add_sample
 
 LOCATION_README = "l2l/location-readme.txt"

@@ -15,8 +15,8 @@ from django.urls import reverse
 
 import audit
 from audit.models import Stream
+from audit.roles import ensure_roles
 from backups.models import BackupSet, Blob, Copy, Location, Run
-from l2l.admin.roles import ensure_roles
 from subscriptions.models import Customer, DataRecord, Export, Link, Subscription, UploadedContent
 from subscriptions.onboarding import add_customer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import Group, Permission
 
-from l2l.admin.roles import ROLES, ensure_roles
+from audit.roles import RIGHTS, ensure_roles
 
 
 @pytest.mark.django_db
@@ -14,6 +14,6 @@ def test_roles_are_made_again_exactly() -> None:
     auditor = Group.objects.get(name="auditor")
     auditor.permissions.add(Permission.objects.get(codename="delete_user"))
     ensure_roles()
-    assert {group.name for group in Group.objects.all()} == set(ROLES)
+    assert {group.name for group in Group.objects.all()} == {role.value for role in RIGHTS}
     codenames = {permission.codename for permission in auditor.permissions.all()}
     assert all(codename.startswith("view_") for codename in codenames)
