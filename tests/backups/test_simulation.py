@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backups.models import BackupSet, Blob, Copy
+from backups.stores.memory import MemoryStore
 from subscriptions.onboarding import add_customer
 from tests.backups.simulation import World
 
@@ -74,6 +75,37 @@ def test_a_crash_at_every_step(world: World) -> None:
         world.check(customer)
         crash_at += 7
     assert crash_at > 60, steps
+    assert_nothing_left(world, customer)
+
+
+def envelopes(store: MemoryStore) -> set[str]:
+    return {name for name in store.objects if name.endswith(".json") and "/sets/" in name}
+
+
+def test_what_is_swept_goes_from_the_envelope_down(world: World) -> None:
+    """Else a process that is killed in the middle would leave an envelope that verifies, without its body."""
+    customer = add_customer("acme", "Acme", start=date(2026, 1, 1))
+    world.change(customer)
+    primary, crash_at = world.stores["primary"], 60
+    while envelopes(primary) == envelopes(world.stores["offsite"]):  # until it dies between the one place's envelope and the other's
+        world.change(customer)
+        world.back_up(customer, crash_at=crash_at)
+        crash_at += 1
+    primary.down = True
+    assert world.back_up(customer) is not None  # it gives up the set that only the other place could show to be whole
+    primary.down = False
+    envelopes_before, gone = envelopes(primary), list[str]()
+    remove = primary.remove
+
+    def noting(name: str) -> None:
+        gone.append(name)
+        remove(name)
+
+    primary.remove = noting  # type: ignore[method-assign]
+    world.change(customer)
+    assert world.back_up(customer) is not None
+    kinds = ["envelope" if name in envelopes_before else "body" if "/sets/" in name else "blob" for name in gone]
+    assert kinds == sorted(kinds, key=["envelope", "body", "blob"].index) and kinds.count("envelope") == 1
     assert_nothing_left(world, customer)
 
 
