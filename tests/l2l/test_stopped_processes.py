@@ -15,7 +15,7 @@ import pytest
 from tests.both_databases import postgresql
 from tests.home import Home
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 # The queue's transactions may sleep for a third of the stall's seconds, its locks are waited for half of them.
 SETTINGS = {"L2L_STALL_SECONDS": "12", "L2L_LEASE_SECONDS": "12", "L2L_LOG_LEVEL": "ERROR", "Q_CLUSTER_NAME": "worker"}
