@@ -25,6 +25,7 @@ ONCE = [
     "tests/l2l/test_demo.py",
     "tests/l2l/test_queue_kills.py",
     "tests/l2l/test_serving.py",
+    "tests/l2l/test_stopped_processes.py",
     "tests/subscriptions/test_sample_content.py",
 ]
 
