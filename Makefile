@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PORT   ?= 8000
 
-.PHONY: help setup setup-dev run test test-slow lint demo bench clean
+.PHONY: help setup setup-dev run test test-slow test-waiting lint demo bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,7 +35,10 @@ test: setup-dev
 	$(BIN)/python -m tests.both_databases -m "not slow"
 
 test-slow: setup-dev
-	$(BIN)/python -m tests.both_databases -m "slow"
+	$(BIN)/python -m tests.both_databases -m "slow and not waiting"
+
+test-waiting: setup-dev
+	$(BIN)/python -m tests.both_databases --only sqlite -n 8 -m "waiting"
 
 lint: setup-dev
 	$(BIN)/ruff check .

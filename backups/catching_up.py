@@ -22,7 +22,7 @@ from backups.vault import Vault
 DIGEST_PERIOD = timedelta(days=30)
 
 # Blobs, then what names them: a set exists at a place once its envelope does.
-_ORDER = ("key", "blob", "body", "envelope")
+STORING_ORDER = ("key", "blob", "body", "envelope")
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ def catch_up(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> 
 def _catch_up_place(vault: Vault, place: Place, shelves: Shelves, stream: uuid.UUID, lease: Held) -> int:
     owed = Copy.objects.filter(location=place.location, state=Copy.State.OWED, blob__stream=stream, blob__state=Blob.State.STORED)
     done = 0
-    for kind in _ORDER:
+    for kind in STORING_ORDER:
         for blob in [copy.blob for copy in owed.filter(blob__kind=kind).select_related("blob", "blob__made_by").order_by("blob_id")]:
             lease.keep()
             if kind == "envelope" and missing_at(place, blob.made_by):

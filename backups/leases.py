@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from django.conf import settings
 from django.db import transaction
 
 from backups.errors import Busy, LeaseLost
 from backups.models import Lease
 
-LENGTH = timedelta(minutes=2)
+LENGTH = timedelta(seconds=settings.L2L_LEASE_SECONDS)
 
 
 @dataclass(slots=True)

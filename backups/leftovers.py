@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from audit.signing import BadSignature, verify
 from backups import catalogue, idset
-from backups.catching_up import Shelves, note_protection
+from backups.catching_up import STORING_ORDER, Shelves, note_protection
 from backups.errors import NowhereWhole
 from backups.leases import Held, fenced
 from backups.locations import Place
@@ -97,16 +97,23 @@ def _abandon(vault: Vault, backup_set: BackupSet, lease: Held) -> None:
 
 
 def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> Swept:
-    """Removes what no set names, everywhere that can be reached; the next sweep goes on with the rest."""
+    """Removes what no set names, everywhere that can be reached; the next sweep goes on with the rest.
+
+    Envelopes go first, then bodies, then blobs, and a place that refuses one is asked for no other: killed at any moment, no envelope
+    stands without all that it names.
+    """
     condemn(stream, lease)
     removed, left = 0, []
-    for blob in Blob.objects.filter(stream=stream, state=Blob.State.CONDEMNED):
+    reachable = {place.location.pk: place for place in shelves.places}
+    condemned = Blob.objects.filter(stream=stream, state=Blob.State.CONDEMNED)
+    for blob in sorted(condemned, key=lambda blob: STORING_ORDER.index(blob.kind), reverse=True):
         lease.keep()
         for copy in blob.copies.filter(location__in_force=True).select_related("location"):
-            place = next((one for one in shelves.places if one.location == copy.location), None)
+            place = reachable.get(copy.location_id)
             trouble = "not reachable" if place is None else _removed(place.store, blob.name)
             if trouble:
                 left.append(f"{blob.name} at {copy.location.name}: {trouble}")
+                reachable.pop(copy.location_id, None)
             else:
                 copy.delete()
         if not blob.copies.exists():

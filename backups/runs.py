@@ -38,7 +38,7 @@ State = Run.State
 UNFINISHED = (State.OWED, State.RUNNING, State.COMPLETE)
 BUSY_WAIT = timedelta(minutes=1)
 # A process that gave its lease back has this long to record what came of it.
-GRACE = timedelta(seconds=30)
+GRACE = LENGTH / 4
 BATCH = 500
 # A message that the queue lost, or that a killed process had taken, is sent again after this; a run delivered twice is worked off once.
 QUEUED_FOR = timedelta(minutes=5)

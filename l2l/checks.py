@@ -121,6 +121,12 @@ def _queue() -> Iterator[checks.CheckMessage]:
         yield checks.Error("Q_CLUSTER must have the clusters 'worker' and, in ALT_CLUSTERS, 'destroyer'", id="l2l.E101")
     for name, options in {str(base.get("cluster_name")): base, **{name: base | other for name, other in alternatives.items()}}.items():
         yield from _cluster(name, options)
+    if settings.L2L_STALL_SECONDS < settings.L2L_LEASE_SECONDS:
+        yield checks.Error(
+            f"L2L_STALL_SECONDS ({settings.L2L_STALL_SECONDS}) is below L2L_LEASE_SECONDS ({settings.L2L_LEASE_SECONDS})",
+            hint="A long backup may give no sign but its lease, renewed after a third of its time: a busy cluster would be killed.",
+            id="l2l.E106",
+        )
 
 
 def _cluster(name: str, options: dict[str, Any]) -> Iterator[checks.CheckMessage]:

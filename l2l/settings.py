@@ -5,6 +5,7 @@ What is wrong here is reported by `l2l/checks.py`, with an id and a hint, before
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 
@@ -100,6 +101,27 @@ TEMPLATES = [
     },
 ]
 
+# What a process of the queue may take, in seconds, before it is held to hang: no sign of life at all, a lease that is not renewed.
+L2L_STALL_SECONDS = env.int("L2L_STALL_SECONDS", 180)
+L2L_LEASE_SECONDS = env.int("L2L_LEASE_SECONDS", 120)
+# The longest upload that a person may make or import: the file goes to the upload storage in the middle of its row's transaction.
+UPLOAD_SECONDS = 60 * 60
+
+
+def server_limits(options: str) -> str:
+    """PostgreSQL's command-line options for our connections, after those that DATABASE_URL gives.
+
+    A process that is stopped in the middle of a transaction, or whose machine is gone, keeps its locks until the server ends that
+    transaction; whoever needs them waits without end. In the queue, whose transactions are short, the sleeper is ended well before the
+    waiting attempt gives up (a trouble of its run, tried again), and that well before the cluster is held to hang. A woken process
+    finds its connection closed and records nothing. Elsewhere a transaction may last as long as an upload, and waits for the one before.
+    """
+    in_queue = bool(os.environ.get("Q_CLUSTER_NAME"))  # set by who starts the cluster, never by an operator
+    idle, wait = (L2L_STALL_SECONDS / 3, L2L_STALL_SECONDS / 2) if in_queue else (UPLOAD_SECONDS, 0)
+    limits = {"idle_in_transaction_session_timeout": idle, "lock_timeout": wait}
+    return " ".join([options, *(f"-c {name}={seconds * 1000:.0f}" for name, seconds in limits.items())]).strip()
+
+
 DATABASES = {"default": env.db_url("DATABASE_URL", f"sqlite:///{L2L_HOME}/l2l.sqlite3")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE gives one writer at a time from the start of a transaction, so that no lock is upgraded in the middle (measured:
@@ -110,6 +132,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON",
     }
     DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "build" / "test.sqlite3")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    DATABASES["default"].setdefault("OPTIONS", {})["options"] = server_limits(DATABASES["default"].get("OPTIONS", {}).get("options", ""))
 DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -151,7 +175,6 @@ SIMPLE_HISTORY_DATE_INDEX = False
 # The queue, on the same database. What is owed stands in our own runs, so failures are acknowledged and successes not kept; the rule that
 # `l2l/checks.py` holds: retry > timeout x (queue_limit / workers + 1), for the time counts from when a task is fetched, not when it begins.
 L2L_WORKERS = env.int("L2L_WORKERS", 2)
-L2L_STALL_SECONDS = env.int("L2L_STALL_SECONDS", 180)
 L2L_STOP_SECONDS = env.int("L2L_STOP_SECONDS", 20)
 TASK_SECONDS = 6 * 60 * 60
 Q_CLUSTER = {

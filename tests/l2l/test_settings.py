@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
 from l2l import checks
+from l2l.settings import server_limits
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -39,6 +40,25 @@ def test_a_wrong_setting_is_said_with_its_id_and_a_hint(settings: Any, setting: 
     setattr(settings, setting, value)
     (found,) = [message for message in checks.check_settings(None) if message.id == ident]
     assert found.hint
+
+
+def test_in_the_queue_sleepers_are_ended_before_those_who_wait_give_up_and_those_before_the_cluster(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setenv("Q_CLUSTER_NAME", "worker")
+    limits = dict(word.split("=") for word in server_limits("-c work_mem=64MB").split() if "=" in word)
+    assert limits.pop("work_mem") == "64MB"  # what DATABASE_URL gives stays
+    idle, wait = (int(limits[name]) / 1000 for name in ("idle_in_transaction_session_timeout", "lock_timeout"))
+    assert 0 < idle < wait < settings.L2L_STALL_SECONDS
+
+
+@pytest.mark.django_db
+def test_elsewhere_an_upload_has_an_hour_and_locks_are_waited_for() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no such limits")
+    with connection.cursor() as cursor:
+        shown = [cursor.execute(f"SHOW {name}").fetchone()[0] for name in ("idle_in_transaction_session_timeout", "lock_timeout")]
+    assert shown == ["1h", "0"]
 
 
 def test_a_bucket_without_credentials_is_said_before_anything_runs(settings: Any) -> None:

@@ -303,6 +303,7 @@ class TestFailures:
         assert time.monotonic() - began < 10
 
     @pytest.mark.slow
+    @pytest.mark.waiting
     def test_a_server_that_never_answers_is_unavailable_within_the_minute(self) -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
             store = store_at(f"http://127.0.0.1:{silent.getsockname()[1]}")
