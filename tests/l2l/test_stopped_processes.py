@@ -38,7 +38,8 @@ from datetime import timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 from psycopg.pq import TransactionStatus
-from backups import queueing, runs, vault
+import audit
+from backups import queueing, run_acts, runs, vault
 from backups.leases import fenced, lease_name, take
 from backups.models import Lease, Run
 
@@ -67,7 +68,10 @@ runs.recover(later())
 run = runs.work_off(replace(vault.from_settings(), clock=later), owed.pk)
 print(run.state, run.attempts, run.trouble)
 """
-AT_ONCE = "runs.run_now(owed.pk, later(), actor='ada', reason='the command has ended')"
+AT_ONCE = """
+with audit.acting("ada"):
+    run_acts.run_now(owed.pk, later(), reason="the command has ended")
+"""
 STAND = "print([(run.state, run.attempts) for run in Run.objects.filter(pk=owed.pk)])"
 
 
