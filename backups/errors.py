@@ -8,7 +8,9 @@ BackupError
 ├── NoLocation         no location can take or give anything now
 ├── NowhereWhole       an object that no location has whole
 ├── NoSet              there is no set to restore from
-└── TargetInTheWay     the folder to restore into is not empty
+├── TargetInTheWay     what is to be restored into is there already, and not empty
+├── TargetUnusable     the database to restore into cannot be reached, or refused
+└── ReadBackDiffers    the database gives rows back otherwise than it was given them
 """
 
 
@@ -45,4 +47,12 @@ class NoSet(BackupError):
 
 
 class TargetInTheWay(BackupError):
-    """The folder exists and is not empty."""
+    """The folder or database exists and is not empty."""
+
+
+class TargetUnusable(BackupError):
+    """The database to restore into cannot be reached, is of an unknown kind, or refused; the message never shows a password."""
+
+
+class ReadBackDiffers(BackupError):
+    """What the database gave back is not what the set says; nothing of it was kept."""

@@ -10,40 +10,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
-
-from audit import access, actors
-from backups.customerkeys import refuse_ended
-from backups.errors import NoLocation, NoSet, TargetInTheWay
+from backups.choosing import Only, Selection, UnknownCustomer, open_chosen
+from backups.errors import TargetInTheWay
+from backups.exports import UNRECORDED, hand_over
 from backups.manifest import BadManifest, Part
-from backups.reading import FoundSet, SetReader, choose, find_sets, open_set
+from backups.reading import FoundSet, SetReader
 from backups.vault import Vault
-from subscriptions.models import Customer, Export
+from subscriptions.models import Customer
 
-EXPORT_KEPT = timedelta(days=30)
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Only:
-    """One model's rows, or one item of it; `reference` is what people call it."""
-
-    model: str
-    reference: str | None = None
-
-    @classmethod
-    def of_text(cls, text: str) -> Only:
-        model, colon, reference = text.partition(":")
-        return cls(model.lower(), reference if colon else None)
-
-    def wants(self, part: Part) -> bool:
-        return self.model in (part.model, part.model.rpartition(".")[2])
 
 
 @dataclass(slots=True)
@@ -65,7 +45,7 @@ class Report:
 
 def restore(
     vault: Vault,
-    customer: Customer,
+    customer: Customer | UnknownCustomer,
     folder: Path,
     *,
     only: Only | None = None,
@@ -79,19 +59,15 @@ def restore(
     `BadManifest`, `OSError` (the disk). Nothing stands under `folder` unless it returns.
     """
     _refuse_target(folder)
-    places, troubles = vault.usable()
-    if not places:
-        raise NoLocation("No location can be used: " + "; ".join(f"{name}: {why}" for name, why in troubles.items()))
-    refuse_ended(places, customer.pk)
-    notes = [f"{name} cannot be used ({why})" for name, why in troubles.items()]
-    found = choose(find_sets(places, str(customer.pk), vault.fingerprint, notes), set_id, notes)
-    reader = open_set(places, vault.keys, str(customer.pk), found, notes)
-    report = Report(folder, found, notes=notes)
+    found, reader = open_chosen(vault, customer.pk, set_id)
+    report = Report(folder, found, notes=reader.notes)
+    if isinstance(customer, UnknownCustomer):
+        report.notes.append(UNRECORDED)
     partial = folder.with_name(f"{folder.name}.incomplete-{os.getpid()}")
     try:
-        _Writer(reader, partial, report, only, progress).write()
+        _Writer(reader, partial, report, Selection(reader, only), progress).write()
         digest = _write_summary(partial, customer, reader, report, only)
-        _hand_over(vault, customer, partial, folder, report, only, reason, digest)
+        _hand_over(vault, customer, partial, report, only, reason, digest)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -108,71 +84,41 @@ def _refuse_target(folder: Path) -> None:
 class _Writer:
     """Writes a set's parts under a folder, checking each as it goes."""
 
-    def __init__(self, reader: SetReader, folder: Path, report: Report, only: Only | None, progress: Progress) -> None:
-        self.reader, self.folder, self.report, self.only, self.progress = reader, folder, report, only, progress
-        self.wanted_files: dict[str, set[str]] = {}
+    def __init__(self, reader: SetReader, folder: Path, report: Report, selection: Selection, progress: Progress) -> None:
+        self.reader, self.folder, self.report, self.selection, self.progress = reader, folder, report, selection, progress
 
     def write(self) -> None:
         self.folder.mkdir(mode=0o700)
-        parts = [part for part in self.reader.parts if self.only is None or self.only.wants(part)]
-        if not parts:
-            raise NoSet(f"The set holds no model {self.only.model if self.only else ''!r}; it holds {', '.join(_models(self.reader))}.")
-        chosen = self._choose_keys(parts)
-        for part in parts:
+        for part in self.selection.parts:
             if part.what == "files":
                 self._write_files(part)
             else:
-                self._write_rows(part, chosen)
-        if chosen is not None and not any(self.report.counts.values()):
-            raise NoSet(f"The set holds no {self.only.model} called {self.only.reference!r}, not even in its history.")  # type: ignore[union-attr]
+                self._write_rows(part)
 
-    def _choose_keys(self, parts: list[Part]) -> set[Any] | None:
-        """For one item: the primary keys that its reference ever stood with, so that its whole history comes along."""
-        if self.only is None or self.only.reference is None:
-            return None
-        keys = set()
-        for part in parts:
-            for row in self._rows(part) if part.what in ("rows", "history") else ():
-                if str(row.get(part.reference)) == self.only.reference:
-                    keys.add(row[self._row_key(part)])
-        return keys
-
-    def _row_key(self, part: Part) -> str:
-        rows = self.reader.part("rows", part.model)
-        return rows.key if rows is not None else part.key
-
-    def _rows(self, part: Part) -> Iterator[dict[str, Any]]:
-        return (json.loads(line) for line in self.reader.lines(part))
-
-    def _write_rows(self, part: Part, chosen: set[Any] | None) -> None:
+    def _write_rows(self, part: Part) -> None:
         path = self.folder / part.what / f"{part.model}.ndjson"
         path.parent.mkdir(exist_ok=True, mode=0o700)
         self.progress(f"{part.what} of {part.model}: {part.rows:,} rows")
         with path.open("wb") as file:
-            if chosen is None:
-                for piece in self.reader.pieces(part):
-                    file.write(piece)
-                count = part.rows
-            else:
-                count = self._write_chosen(part, chosen, file)
+            count = self._copy_pieces(part, file) if self.selection.takes_all else self._write_chosen(part, file)
         self.report.counts[f"{part.what}/{part.model}"] = count
 
-    def _write_chosen(self, part: Part, chosen: set[Any], file: Any) -> int:
-        key, count, names = self._row_key(part), 0, self.wanted_files.setdefault(part.model, set())
-        for line in self.reader.lines(part):
-            row = json.loads(line)
-            if row[key] in chosen:
-                file.write(line + b"\n")
-                names.update(row[columns[0]] for columns in part.files if row[columns[0]])
-                count += 1
+    def _copy_pieces(self, part: Part, file: Any) -> int:
+        for piece in self.reader.pieces(part):
+            file.write(piece)
+        return part.rows
+
+    def _write_chosen(self, part: Part, file: Any) -> int:
+        count = 0
+        for line in self.selection.lines(part):
+            file.write(line + b"\n")
+            count += 1
         return count
 
     def _write_files(self, part: Part) -> None:
-        wanted = self.wanted_files.get(part.model)
         self.progress(f"files of {part.model}: {part.rows:,}")
-        for entry in self._rows(part):
-            if wanted is None or entry["name"] in wanted:
-                self._write_file(entry)
+        for entry in self.selection.files(part):
+            self._write_file(entry)
 
     def _write_file(self, entry: dict[str, Any]) -> None:
         if entry.get("absent"):
@@ -199,11 +145,7 @@ class _Writer:
         return path
 
 
-def _models(reader: SetReader) -> list[str]:
-    return sorted({part.model for part in reader.parts if part.what == "rows"})
-
-
-def _write_summary(partial: Path, customer: Customer, reader: SetReader, report: Report, only: Only | None) -> str:
+def _write_summary(partial: Path, customer: Customer | UnknownCustomer, reader: SetReader, report: Report, only: Only | None) -> str:
     """Writes `restore.json`, the last file; returns its SHA-256."""
     envelope = report.found.envelope
     summary = {
@@ -212,7 +154,7 @@ def _write_summary(partial: Path, customer: Customer, reader: SetReader, report:
         "night": envelope["night"],
         "state_at": envelope["snapshot_at"],
         "taken_from": list(report.found.places),
-        "only": f"{only.model}:{only.reference}" if only and only.reference is not None else only.model if only else None,
+        "only": str(only) if only else None,
         "rows": report.counts,
         "files": report.files,
         "file_bytes": report.file_bytes,
@@ -227,23 +169,25 @@ def _write_summary(partial: Path, customer: Customer, reader: SetReader, report:
 
 
 def _hand_over(
-    vault: Vault, customer: Customer, partial: Path, folder: Path, report: Report, only: Only | None, reason: str, digest: str
+    vault: Vault, customer: Customer | UnknownCustomer, partial: Path, report: Report, only: Only | None, reason: str, digest: str
 ) -> None:
-    """Records the export, then gives the folder its name: nothing leaves unrecorded."""
-    now = vault.clock()
-    with transaction.atomic():
-        export = Export.objects.create(
-            customer=customer,
-            what=f"restore of {only.model if only else 'everything'} from the set of {report.found.envelope['night']}",
-            by=actors.current().name,
-            reason=reason,
-            path=str(folder),
-            sha256=digest,
-            made_at=now,
-            expires_at=now + EXPORT_KEPT,
-        )
-        taken = {"sha256": digest, "rows": sum(report.counts.values()), "files": report.files, "bytes": report.file_bytes}
-        access.exported(export, customer=customer.pk, set=str(report.found.envelope["set"]), **taken)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
+    """Records the export and gives the folder its name."""
+
+    def release() -> None:
+        if report.folder.exists():
+            report.folder.rmdir()
+        partial.rename(report.folder)
+
+    hand_over(
+        vault,
+        customer,
+        release,
+        what=f"restore of {only.model if only else 'everything'} from the set of {report.found.envelope['night']}",
+        path=str(report.folder),
+        sha256=digest,
+        reason=reason,
+        set_id=report.found.id,
+        rows=sum(report.counts.values()),
+        files=report.files,
+        bytes=report.file_bytes,
+    )

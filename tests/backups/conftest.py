@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from backups import keyfiles, locations
 from backups.locations import Named
 from backups.vault import Vault
+from tests.backups.targets import ON_POSTGRESQL, Target, database_on
+from tests.both_databases import postgresql
 
 
 class Clock:
@@ -83,3 +86,23 @@ def acme(transactional_db: None, acting: Any) -> Any:
     from subscriptions.onboarding import add_customer
 
     return add_customer("acme", "Acme Bicycles", start=date(2026, 1, 1))
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a PostgreSQL server: the tests' own, or one started for the occasion."""
+    if ON_POSTGRESQL:
+        yield os.environ["DATABASE_URL"]
+        return
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # else its package warns
+        with postgresql() as url:
+            yield url
+
+
+@pytest.fixture
+def target(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+    """Where to restore to: a new database of the test's `engine`."""
+    if engine == "postgresql":
+        return database_on(request.getfixturevalue("postgresql_server"))
+    return Target(f"sqlite:///{tmp_path / 'out.sqlite3'}")

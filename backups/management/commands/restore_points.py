@@ -8,10 +8,10 @@ from django.core.management.base import CommandParser
 
 from audit.commands import BackOfficeCommand
 from backups import vault as vaults
+from backups.choosing import customer_called
 from backups.errors import BackupError, NoLocation
 from backups.reading import FoundSet, find_sets
 from backups.stores.contract import StoreError
-from subscriptions.models import Customer
 
 
 class Command(BackOfficeCommand):
@@ -20,10 +20,10 @@ class Command(BackOfficeCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("customer", metavar="CUSTOMER", help="short code")
+        parser.add_argument("customer", metavar="CUSTOMER", help="short code, or the id when this database does not know the customer")
 
     def work(self, *, customer: str, **options: Any) -> None:
-        whose = Customer.objects.all().by_code(customer)
+        whose = customer_called(customer)
         vault = vaults.from_settings()
         places, troubles = vault.usable()
         if not places:

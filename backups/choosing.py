@@ -1,0 +1,129 @@
+"""What is to be restored: which customer, which set, and what of it (P14). The same for a folder and for a database."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from backups.customerkeys import refuse_ended
+from backups.errors import NoLocation, NoSet
+from backups.manifest import Part
+from backups.reading import FoundSet, SetReader, choose, find_sets, open_set
+from backups.vault import Vault
+from subscriptions.models import Customer
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownCustomer:
+    """A customer that this database does not know: the locations may hold its sets (a new database beside old backups)."""
+
+    pk: uuid.UUID
+    code: str = ""
+
+
+def customer_called(text: str) -> Customer | UnknownCustomer:
+    """The customer of that short code or id; an id that is not known here is an `UnknownCustomer`. Raises `Customer.DoesNotExist`."""
+    try:
+        ident = uuid.UUID(text)
+    except ValueError:
+        return Customer.objects.all().by_code(text)
+    return Customer.objects.filter(pk=ident).first() or UnknownCustomer(ident)
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """One model's rows, or one item of it; `reference` is what people call it."""
+
+    model: str
+    reference: str | None = None
+
+    @classmethod
+    def of_text(cls, text: str) -> Only:
+        model, colon, reference = text.partition(":")
+        return cls(model.lower(), reference if colon else None)
+
+    def __str__(self) -> str:
+        return self.model if self.reference is None else f"{self.model}:{self.reference}"
+
+    def wants(self, part: Part) -> bool:
+        return self.model in (part.model, part.model.rpartition(".")[2])
+
+
+def open_chosen(vault: Vault, stream: uuid.UUID, set_id: str | None) -> tuple[FoundSet, SetReader]:
+    """The stream's newest set, or the one whose id begins so, from the places that can be used; what was wrong is in the reader's notes.
+
+    Raises `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole`, `BadManifest`.
+    """
+    places, troubles = vault.usable()
+    if not places:
+        raise NoLocation("No location can be used: " + "; ".join(f"{name}: {why}" for name, why in troubles.items()))
+    refuse_ended(places, stream)
+    notes = [f"{name} cannot be used ({why})" for name, why in troubles.items()]
+    found = choose(find_sets(places, str(stream), vault.fingerprint, notes), set_id, notes)
+    return found, open_set(places, vault.keys, str(stream), found, notes)
+
+
+class Selection:
+    """The parts of a set that are wanted, and of each the lines. `NoSet` when the set holds nothing of the kind.
+
+    `lines` of a model's rows and history come before `files` of it: those are the files that the rows named.
+    """
+
+    def __init__(self, reader: SetReader, only: Only | None) -> None:
+        self.reader, self.only = reader, only
+        self.parts = [part for part in reader.parts if only is None or only.wants(part)]
+        if not self.parts:
+            raise NoSet(f"The set holds no model {only.model if only else ''!r}; it holds {', '.join(self._models())}.")
+        self._keys = self._keys_of_item()
+        self._named: dict[str, set[str]] = {}
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether every row of the wanted parts is wanted."""
+        return self._keys is None
+
+    def lines(self, part: Part) -> Iterator[bytes]:
+        """The wanted rows of a part, each checked, without its line end."""
+        if self._keys is None:
+            yield from self.reader.lines(part)
+            return
+        key, names = self._row_key(part), self._named.setdefault(part.model, set())
+        for line in self.reader.lines(part):
+            row = json.loads(line)
+            if row[key] in self._keys:
+                names.update(row[columns[0]] for columns in part.files if row[columns[0]])
+                yield line
+
+    def files(self, part: Part) -> Iterator[dict[str, Any]]:
+        """The wanted files of a part of the kind `files`, as docs/format.md has them."""
+        named = self._named.get(part.model)
+        for line in self.reader.lines(part):
+            entry = json.loads(line)
+            if named is None or entry["name"] in named:
+                yield entry
+
+    def _keys_of_item(self) -> set[Any] | None:
+        """For one item: the primary keys that its reference ever stood with, so that its whole history comes along."""
+        if self.only is None or self.only.reference is None:
+            return None
+        keys = {key for part in self.parts if part.what in ("rows", "history") for key in self._keys_in(part, self.only.reference)}
+        if not keys:
+            raise NoSet(f"The set holds no {self.only.model} called {self.only.reference!r}, not even in its history.")
+        return keys
+
+    def _keys_in(self, part: Part, reference: str) -> Iterator[Any]:
+        key = self._row_key(part)
+        for line in self.reader.lines(part):
+            row = json.loads(line)
+            if str(row.get(part.reference)) == reference:
+                yield row[key]
+
+    def _row_key(self, part: Part) -> str:
+        rows = self.reader.part("rows", part.model)
+        return rows.key if rows is not None else part.key
+
+    def _models(self) -> list[str]:
+        return sorted({part.model for part in self.reader.parts if part.what == "rows"})

@@ -1,0 +1,45 @@
+"""A customer's data leaves: an `Export` row and an event, in one transaction with the leaving itself (design section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import transaction
+
+from audit import access, actors, events
+from audit.events import Event
+from backups.choosing import UnknownCustomer
+from backups.vault import Vault
+from subscriptions.models import Customer, Export
+
+EXPORT_KEPT = timedelta(days=30)
+UNRECORDED = "This database does not know the customer, so the restore stands in the evidence trail and not in its list of exports"
+
+
+def hand_over(
+    vault: Vault,
+    customer: Customer | UnknownCustomer,
+    release: Callable[[], None],
+    *,
+    what: str,
+    path: str,
+    sha256: str,
+    reason: str,
+    set_id: str,
+    **counts: int,
+) -> None:
+    """Records the export and calls `release`, which lets the data go: nothing leaves unrecorded, nothing is recorded that stayed."""
+    facts: dict[str, str | int] = {"sha256": sha256, "set": set_id, **counts}
+    with transaction.atomic():
+        if isinstance(customer, UnknownCustomer):
+            events.record(Event.EXPORTED, subject=f"set:{set_id}", customer=customer.pk, facts=facts)
+        else:
+            export = _export(vault, customer, what=what, path=path, sha256=sha256, reason=reason)
+            access.exported(export, customer=customer.pk, **facts)
+        release()
+
+
+def _export(vault: Vault, customer: Customer, **about: str) -> Export:
+    now = vault.clock()
+    return Export.objects.create(customer=customer, by=actors.current().name, made_at=now, expires_at=now + EXPORT_KEPT, **about)
