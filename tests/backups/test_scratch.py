@@ -285,7 +285,7 @@ def test_a_database_with_anything_in_it_is_refused(kept: Any, vault: Vault, targ
 def test_a_customer_that_this_database_does_not_know_is_restored_and_told_in_the_evidence(kept: Any, vault: Vault, target: Target) -> None:
     loaded = restore_into(vault, UnknownCustomer(kept.pk), target.url)
     assert_holds(target, kept)
-    assert any("does not know the customer" in note for note in loaded.notes)
+    assert any("no customer of this database" in note for note in loaded.notes)
     event = Event.objects.get(event="data:exported")
     assert (event.subject, event.customer) == (f"set:{loaded.found.id}", kept.pk) and not Export.objects.exists()
 
