@@ -450,5 +450,6 @@ def test_a_customer_may_be_called_by_id(kept: Any, installation: dict[str, Path]
     assert len(run("restore_points", kept.pk, "--json").document["sets"]) == 1
     assert not run("restore", kept.pk, "--to", tmp_path / "out").failed
     assert Export.objects.get().customer == kept
+    assert "A customer of another database is called by its id." in run("restore", "nobody", "--to", tmp_path / "none").failed
     nobody = uuid.uuid4()
     assert "No location holds a set of this customer" in run("restore", nobody, "--to", tmp_path / "none").failed
