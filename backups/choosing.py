@@ -29,8 +29,15 @@ def customer_called(text: str) -> Customer | UnknownCustomer:
     try:
         ident = uuid.UUID(text)
     except ValueError:
-        return Customer.objects.all().by_code(text)
+        return _by_code(text)
     return Customer.objects.filter(pk=ident).first() or UnknownCustomer(ident)
+
+
+def _by_code(code: str) -> Customer:
+    try:
+        return Customer.objects.all().by_code(code)
+    except Customer.DoesNotExist as problem:
+        raise Customer.DoesNotExist(f"{problem} A customer of another database is called by its id.") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from backups.vault import Vault
 from subscriptions.models import Customer, Export
 
 EXPORT_KEPT = timedelta(days=30)
-UNRECORDED = "This database does not know the customer, so the restore stands in the evidence trail and not in its list of exports"
+UNRECORDED = "This is no customer of this database: the restore stands in the evidence trail, not in a list of exports"
 
 
 def hand_over(

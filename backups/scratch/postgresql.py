@@ -146,7 +146,7 @@ def _connected(url: str) -> psycopg.Connection:
     except psycopg.Error:
         raise TargetUnusable(UNCLEAR) from None  # its message would show the address
     try:
-        return psycopg.connect(**parameters)  # type: ignore[arg-type]
+        return psycopg.connect(**{**parameters, "client_encoding": "UTF8"})  # type: ignore[arg-type]
     except psycopg.Error as problem:
         raise TargetUnusable(f"The database to restore into cannot be reached: {str(problem).strip()}") from None
 

@@ -14,7 +14,7 @@ import pytest
 from backups import keyfiles, locations
 from backups.locations import Named
 from backups.vault import Vault
-from tests.backups.targets import ON_POSTGRESQL, Target, database_on
+from tests.backups.targets import ON_POSTGRESQL, Target, database_on, drop_database
 from tests.both_databases import postgresql
 
 
@@ -101,8 +101,12 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 
 @pytest.fixture
-def target(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+def target(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
     """Where to restore to: a new database of the test's `engine`."""
-    if engine == "postgresql":
-        return database_on(request.getfixturevalue("postgresql_server"))
-    return Target(f"sqlite:///{tmp_path / 'out.sqlite3'}")
+    if engine == "sqlite":
+        yield Target(f"sqlite:///{tmp_path / 'out.sqlite3'}")
+        return
+    server = request.getfixturevalue("postgresql_server")
+    made = database_on(server)
+    yield made
+    drop_database(server, made)

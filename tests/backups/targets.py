@@ -62,3 +62,7 @@ def database_on(server: str, options: str = "") -> Target:
     Target(server).execute(f"CREATE DATABASE {name} {options}")
     place, _, rest = server.partition("?")
     return Target(f"{place.rpartition('/')[0]}/{name}?{rest}")
+
+
+def drop_database(server: str, made: Target) -> None:
+    Target(server).execute(f"DROP DATABASE {made.url.partition('?')[0].rpartition('/')[2]} WITH (FORCE)")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backups.targets import Target, database_on
 from tests.home import PROJECT, Home
 
 pytestmark = pytest.mark.slow
@@ -59,13 +60,18 @@ def peak_mib(home: Home, *arguments: str) -> float:
     return home.peak_bytes(*arguments) / 1024**2
 
 
-def test_backup_and_restore_need_little_memory(home: Home, tmp_path: Path) -> None:
+def test_backup_and_restore_need_little_memory(home: Home, tmp_path: Path, postgresql_server: str) -> None:
+    on_postgresql, on_sqlite = database_on(postgresql_server), Target(f"sqlite:///{tmp_path / 'out.sqlite3'}")
     peaks = {
         "backup": peak_mib(home, "backup", "acme"),
         "restore": peak_mib(home, "restore", "acme", "--to", str(tmp_path / "out")),
+        "restore into PostgreSQL": peak_mib(home, "restore", "acme", "--to-database", on_postgresql.url),
+        "restore into SQLite": peak_mib(home, "restore", "acme", "--to-database", on_sqlite.url),
         "restore of one item": peak_mib(home, "restore", "acme", "--only", "datarecord:P-7", "--to", str(tmp_path / "item")),
     }
     print("Peak memory:", ", ".join(f"{what} {peak:.0f} MiB" for what, peak in peaks.items()))
     assert all(peak < LIMIT_MIB for peak in peaks.values()), peaks
     with (tmp_path / "out/history/l2l_subscriptions.datarecord.ndjson").open("rb") as history:
         assert sum(1 for _ in history) == RECORDS
+    for target in (on_postgresql, on_sqlite):
+        assert target.select("SELECT count(*) FROM l2l_subscriptions_datarecord_history") == [(RECORDS,)]

@@ -285,7 +285,7 @@ def test_a_database_with_anything_in_it_is_refused(kept: Any, vault: Vault, targ
 def test_a_customer_that_this_database_does_not_know_is_restored_and_told_in_the_evidence(kept: Any, vault: Vault, target: Target) -> None:
     loaded = restore_into(vault, UnknownCustomer(kept.pk), target.url)
     assert_holds(target, kept)
-    assert any("does not know the customer" in note for note in loaded.notes)
+    assert any("no customer of this database" in note for note in loaded.notes)
     event = Event.objects.get(event="data:exported")
     assert (event.subject, event.customer) == (f"set:{loaded.found.id}", kept.pk) and not Export.objects.exists()
 
@@ -450,5 +450,6 @@ def test_a_customer_may_be_called_by_id(kept: Any, installation: dict[str, Path]
     assert len(run("restore_points", kept.pk, "--json").document["sets"]) == 1
     assert not run("restore", kept.pk, "--to", tmp_path / "out").failed
     assert Export.objects.get().customer == kept
+    assert "A customer of another database is called by its id." in run("restore", "nobody", "--to", tmp_path / "none").failed
     nobody = uuid.uuid4()
     assert "No location holds a set of this customer" in run("restore", nobody, "--to", tmp_path / "none").failed
