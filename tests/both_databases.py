@@ -23,6 +23,7 @@ ONCE = [
     "tests/backups/test_kills.py",
     "tests/backups/test_memory.py",
     "tests/backups/test_s3_locations.py",
+    "tests/backups/test_scratch_processes.py",
     "tests/l2l/test_demo.py",
     "tests/l2l/test_queue_kills.py",
     "tests/l2l/test_serving.py",
