@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -26,7 +27,7 @@ from django.utils import timezone
 
 from backups import heartbeats, queueing
 from l2l import schedules
-from l2l.orphans import die_with_parent
+from l2l.orphans import die_with_parent, let_forks_die_with_us
 
 LOOK_EVERY = 0.2
 WATCH_EVERY = 10.0
@@ -87,7 +88,7 @@ def run_cluster(name: str) -> None:
 
     if name != Conf.CLUSTER_NAME:
         raise DoesNotStart(f"Q_CLUSTER_NAME must be {name} in the environment of this process.")
-    os.register_at_fork(after_in_child=die_with_parent)
+    let_forks_die_with_us()
     schedules.keep()
     queueing.forget(name)
     if name == queueing.WORKER:
@@ -114,19 +115,12 @@ class Child:
         return self.process is not None and os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def start(self) -> None:
-        parent = os.getpid()
-
-        def settle() -> None:
-            die_with_parent()
-            if os.getppid() != parent:
-                os._exit(1)
-
         self.process = subprocess.Popen(  # noqa: S603  (our own command lines)
             self.kind.command,
             env=os.environ | self.kind.environment,
             cwd=settings.BASE_DIR,
             start_new_session=True,
-            preexec_fn=settle,  # safe: the supervisor has one thread
+            preexec_fn=partial(die_with_parent, os.getpid()),  # safe: the supervisor has one thread
         )
         self.began, self.started_at = time.monotonic(), timezone.now()
 

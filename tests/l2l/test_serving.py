@@ -16,7 +16,7 @@ import pytest
 
 from l2l import serving
 from l2l.serving import Child, DoesNotStart, Kind, Supervisor
-from tests.home import Home
+from tests.home import PROJECT, Home
 
 NOW = datetime(2026, 3, 10, 22, 0, tzinfo=UTC)
 LIMIT = timedelta(minutes=3)
@@ -64,6 +64,14 @@ def test_orphans_of_a_dead_child_are_killed_before_it_is_started_again() -> None
     assert eventually(lambda: not child.alive)
     supervisor.look()
     assert said == ["child ended with 0; it is started again."] and eventually(lambda: not serving.members(group))
+
+
+def test_a_process_whose_parent_died_before_it_could_ask_ends_itself() -> None:
+    """Forked by one that was killed a moment later: the kernel would never tell it."""
+    code = "from l2l.orphans import die_with_parent; die_with_parent({}); print('lives')"
+    for parent, said in ((os.getpid(), "lives\n"), (os.getppid(), "")):
+        done = subprocess.run([sys.executable, "-c", code.format(parent)], capture_output=True, text=True, cwd=PROJECT, check=False)
+        assert (done.stdout, done.returncode) == (said, 0 if said else 1)
 
 
 def test_what_never_starts_is_given_up() -> None:
