@@ -9,12 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import OperationalError
 
-from l2l import serving
+from backups import heartbeats
+from l2l import schedules, serving
 from l2l.serving import Child, DoesNotStart, Kind, Supervisor
 from tests.home import PROJECT, Home
 
@@ -72,6 +76,25 @@ def test_a_process_whose_parent_died_before_it_could_ask_ends_itself() -> None:
     for parent, said in ((os.getpid(), "lives\n"), (os.getppid(), "")):
         done = subprocess.run([sys.executable, "-c", code.format(parent)], capture_output=True, text=True, cwd=PROJECT, check=False)
         assert (done.stdout, done.returncode) == (said, 0 if said else 1)
+
+
+def test_clusters_are_killed_when_sqlite_answers_nobody_for_too_long(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """One of their processes may have been stopped with the lock that keeps out even readers."""
+
+    def locked(*arguments: object) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(heartbeats, "last_sign", locked)
+    monkeypatch.setattr(schedules, "keep", lambda: 0)
+    said: list[str] = []
+    supervisor = Supervisor([replace(python("import time; time.sleep(60)"), watched=True)], said.append)
+    (child,) = supervisor.children
+    child.start()
+    supervisor.watch()
+    assert child.alive and said == ["The database cannot be asked (database is locked)."]
+    settings.L2L_STALL_SECONDS = 0
+    supervisor.watch()
+    assert child.process is None and "it is killed and started again" in said[-1]
 
 
 def test_what_never_starts_is_given_up() -> None:
