@@ -18,15 +18,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connection, connections
 from django.utils import timezone
 
 from backups import heartbeats, queueing
 from l2l import schedules
-from l2l.orphans import die_with_parent
+from l2l.orphans import die_with_parent, let_forks_die_with_us
 
 LOOK_EVERY = 0.2
 WATCH_EVERY = 10.0
@@ -87,7 +88,7 @@ def run_cluster(name: str) -> None:
 
     if name != Conf.CLUSTER_NAME:
         raise DoesNotStart(f"Q_CLUSTER_NAME must be {name} in the environment of this process.")
-    os.register_at_fork(after_in_child=die_with_parent)
+    let_forks_die_with_us()
     schedules.keep()
     queueing.forget(name)
     if name == queueing.WORKER:
@@ -114,19 +115,12 @@ class Child:
         return self.process is not None and os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def start(self) -> None:
-        parent = os.getpid()
-
-        def settle() -> None:
-            die_with_parent()
-            if os.getppid() != parent:
-                os._exit(1)
-
         self.process = subprocess.Popen(  # noqa: S603  (our own command lines)
             self.kind.command,
             env=os.environ | self.kind.environment,
             cwd=settings.BASE_DIR,
             start_new_session=True,
-            preexec_fn=settle,  # safe: the supervisor has one thread
+            preexec_fn=partial(die_with_parent, os.getpid()),  # safe: the supervisor has one thread
         )
         self.began, self.started_at = time.monotonic(), timezone.now()
 
@@ -180,6 +174,7 @@ class Supervisor:
         self.say = say
         self.stopping = False
         self._watch_at = time.monotonic() + WATCH_EVERY
+        self._answered_at = time.monotonic()
 
     def run(self) -> None:
         """Returns when it was told to stop and all is stopped. When a child never lives it stops the others and raises `DoesNotStart`."""
@@ -215,15 +210,26 @@ class Supervisor:
         """Kills clusters that hang, and mends the schedules.
 
         A database that cannot be read is not the cluster's fault. One that can be read and not written may be: on SQLite a process that
-        was stopped in the middle of a transaction keeps all others out until it is killed. So this only reads, and comes first.
+        was stopped in the middle of a transaction keeps all others out until it is killed. So this only reads, and comes first. One that
+        was stopped while it recovered SQLite's log keeps even readers out.
         """
         for step in (self._end_stalled, self._keep_schedules):
             try:
                 step()
             except DatabaseError as problem:
                 self.say(f"The database cannot be asked ({problem}).")
+                if connection.vendor == "sqlite":
+                    self._end_who_may_keep_us_out()
             finally:
                 connections.close_all()
+
+    def _end_who_may_keep_us_out(self) -> None:
+        """After a while without an answer: the clusters may hold the lock, and to be killed does them no harm."""
+        if time.monotonic() - self._answered_at > settings.L2L_STALL_SECONDS:
+            self._answered_at = time.monotonic()
+            for child in self.children:
+                if child.kind.watched and child.process is not None:
+                    self._end(child, None)
 
     def _keep_schedules(self) -> None:
         if any(child.kind.watched for child in self.children) and schedules.keep():
@@ -236,6 +242,7 @@ class Supervisor:
                 sign = heartbeats.last_sign(child.kind.name, child.pids())
                 if stalled(sign, child.started_at, timezone.now(), limit):
                     self._end(child, sign)
+        self._answered_at = time.monotonic()
 
     def _end(self, child: Child, sign: datetime | None) -> None:
         since = f"since {sign:%H:%M:%S} UTC" if sign else "ever"

@@ -9,14 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import OperationalError
 
-from l2l import serving
+from backups import heartbeats
+from l2l import schedules, serving
 from l2l.serving import Child, DoesNotStart, Kind, Supervisor
-from tests.home import Home
+from tests.home import PROJECT, Home
 
 NOW = datetime(2026, 3, 10, 22, 0, tzinfo=UTC)
 LIMIT = timedelta(minutes=3)
@@ -64,6 +68,33 @@ def test_orphans_of_a_dead_child_are_killed_before_it_is_started_again() -> None
     assert eventually(lambda: not child.alive)
     supervisor.look()
     assert said == ["child ended with 0; it is started again."] and eventually(lambda: not serving.members(group))
+
+
+def test_a_process_whose_parent_died_before_it_could_ask_ends_itself() -> None:
+    """Forked by one that was killed a moment later: the kernel would never tell it."""
+    code = "from l2l.orphans import die_with_parent; die_with_parent({}); print('lives')"
+    for parent, said in ((os.getpid(), "lives\n"), (os.getppid(), "")):
+        done = subprocess.run([sys.executable, "-c", code.format(parent)], capture_output=True, text=True, cwd=PROJECT, check=False)
+        assert (done.stdout, done.returncode) == (said, 0 if said else 1)
+
+
+def test_clusters_are_killed_when_sqlite_answers_nobody_for_too_long(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """One of their processes may have been stopped with the lock that keeps out even readers."""
+
+    def locked(*arguments: object) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(heartbeats, "last_sign", locked)
+    monkeypatch.setattr(schedules, "keep", lambda: 0)
+    said: list[str] = []
+    supervisor = Supervisor([replace(python("import time; time.sleep(60)"), watched=True)], said.append)
+    (child,) = supervisor.children
+    child.start()
+    supervisor.watch()
+    assert child.alive and said == ["The database cannot be asked (database is locked)."]
+    settings.L2L_STALL_SECONDS = 0
+    supervisor.watch()
+    assert child.process is None and "it is killed and started again" in said[-1]
 
 
 def test_what_never_starts_is_given_up() -> None:
