@@ -75,7 +75,6 @@ class ContentReader:
                 drafts += self._model_parts(moment, protected)
                 file_lists += [(protected, one, self._list_files(moment, protected, one)) for one in protected.files]
             drafts.append(self._journal_part(moment))
-            self.deposit.seal_rest()
         drafts += [self._files_part(protected, one, listed) for protected, one, listed in file_lists]
         self.deposit.seal_rest()
         return [draft.finished() for draft in drafts]
