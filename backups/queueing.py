@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django_q.models import Failure, OrmQ
@@ -19,6 +19,7 @@ BATCH = 200
 # Small customers share a message, for the queue costs as much as such a backup; few runs have one each, so that all workers get some.
 RUNS_A_MESSAGE = 10
 SHARES = 16
+MICROSECOND = timedelta(microseconds=1)
 FAILURES_KEPT = 1000
 
 
@@ -31,13 +32,14 @@ def queue_due(now: datetime) -> int:
     for start in range(0, len(waiting), BATCH):
         batch = waiting[start : start + BATCH]
         with transaction.atomic():
-            queued += sum(queue(batch[at : at + together], now) for at in range(0, len(batch), together))
+            for at in range(0, len(batch), together):
+                queued += queue(batch[at : at + together], now - (start + at) * MICROSECOND)
     return queued
 
 
 def queue(run_ids: Sequence[int], now: datetime) -> int:
-    """One message for those of the runs that are not queued already; returns how many. With the caller's transaction, for the queue is in
-    the same database."""
+    """One message for those of the runs that are not queued already; returns how many. The moment is this message's alone: by it
+    `runs.recover` finds what shared it. With the caller's transaction, for the queue is in the same database."""
     taken = [pk for pk in run_ids if Run.objects.filter(runs.not_queued(now), pk=pk).update(queued_at=now)]
     if taken:
         async_task("backups.tasks.work_off", taken, q_options={"cluster": WORKER, "group": "runs"})

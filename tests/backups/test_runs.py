@@ -279,6 +279,24 @@ def test_runs_that_a_long_one_held_up_are_given_back(night: None, vault: Vault, 
     assert [Run.objects.get(pk=pk).attempts for pk in due] == [1, 0, 0]
 
 
+def test_what_shared_a_message_with_a_run_whose_process_died_is_queued_again_at_once(
+    night: None, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queueing, "SHARES", 1)
+    monkeypatch.setattr(queueing, "RUNS_A_MESSAGE", 2)
+    runs.owe_nights(clock())
+    queueing.queue_due(clock())
+    (died, waited), (elsewhere,) = messages()
+    OrmQ.objects.order_by("pk")[0].delete()  # a worker took it
+    attempt = runs._begin(died, clock())
+    assert attempt is not None
+    Run.objects.filter(pk=died).update(holder=leases.process_name().rsplit(":", 1)[0] + ":1")
+    assert runs.recover(clock()) == 1
+    queueing.queue_due(clock())
+    first, *again = messages()
+    assert first == [elsewhere] and sorted(pk for one in again for pk in one) == sorted([died, waited])
+
+
 def test_a_set_that_a_dead_process_had_finished_fills_the_night(night: None, vault: Vault, clock: Clock) -> None:
     runs.owe_nights(clock())
     attempt = runs._begin(of("acme").pk, clock())
