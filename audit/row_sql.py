@@ -35,14 +35,18 @@ _SQLITE = {
     ),
 }
 _POSTGRESQL = {
-    "text": "coalesce(to_json({c}::text)::text,'null')",
-    "date": "coalesce('\"'||to_char({c},'YYYY-MM-DD')||'\"','null')",
-    "integer": "coalesce({c}::text,'null')",
-    "boolean": "coalesce({c}::text,'null')",
-    "json": "coalesce({c},'null')",
-    "uuid": "coalesce('\"'||{c}::text||'\"','null')",
-    "decimal": "coalesce('\"'||{c}::text||'\"','null')",
-    "datetime": "coalesce('\"'||to_char({c} AT TIME ZONE 'UTC','YYYY-MM-DD\"T\"HH24:MI:SS.US')||'Z\"','null')",
+    "text": "to_json({c}::text)::text",
+    "date": "'\"'||to_char({c},'YYYY-MM-DD')||'\"'",
+    "integer": "{c}::text",
+    "boolean": "{c}::text",
+    "json": "{c}",
+    "uuid": "'\"'||{c}::text||'\"'",
+    "decimal": "'\"'||{c}::text||'\"'",
+    # to_json is twice as fast as to_char (measured) and leaves the zeros at the end away: taken where the sixth digit is none.
+    "datetime": (
+        "CASE WHEN {c}<>{c}::timestamptz(5) THEN left(to_json({c} AT TIME ZONE 'UTC')::text,27)||'Z\"'"
+        ' ELSE to_char({c} AT TIME ZONE \'UTC\',\'"\\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\\""\') END'
+    ),
 }
 # SQLite takes 127 arguments for one function.
 MAX_PRINTED = 100
@@ -62,17 +66,29 @@ def row_text(model: type[models.Model], connection: BaseDatabaseWrapper, stream:
             return None
         qualified = f"{quote(model._meta.db_table)}.{quote(column.name)}"
         text = form.format(c=qualified)
-        if connection.vendor == "sqlite" and column.kind == "uuid" and stream is not None:
+        if column.kind == "uuid" and stream is not None:
             text = f"CASE WHEN {qualified}='{stream.hex}' THEN '\"{stream}\"' ELSE {text} END"
+        if connection.vendor == "postgresql" and column.null:
+            text = f"coalesce({text},'null')"
         pieces.append((column.name, text))
-    whole = _printed(pieces) if connection.vendor == "sqlite" and len(pieces) <= MAX_PRINTED else _joined(pieces)
-    if connection.vendor == "sqlite":
-        whole = f"CAST({whole} AS BLOB)"  # bytes as they are, not decoded and encoded again
+    if connection.vendor == "postgresql":
+        whole = _joined(pieces)
+    else:  # bytes as they are, not decoded and encoded again
+        whole = f"CAST({_printed(pieces) if len(pieces) <= MAX_PRINTED else _joined(pieces)} AS BLOB)"
     return RawSQL(whole, [], output_field=models.BinaryField())  # noqa: S611  (columns from the model)
 
 
 def _joined(pieces: list[tuple[str, str]]) -> str:
-    return "'{'||" + "||','||".join(f"""'"{name}":'||{text}""" for name, text in pieces) + "||'}'"
+    """Two halves at a time: each `||` copies the text so far, so a chain of them would copy its beginning again and again."""
+    named = [(f"""'{"," if at else "{"}"{name}":'""", text) for at, (name, text) in enumerate(pieces)]
+    return _halved([part for pair in named for part in pair] + ["'}'"])
+
+
+def _halved(parts: list[str]) -> str:
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return f"({_halved(parts[:middle])}||{_halved(parts[middle:])})"
 
 
 def _printed(pieces: list[tuple[str, str]]) -> str:

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 MAX_PLAIN_BYTES = 8 * 1024 * 1024
 AVERAGE_ROWS = 4096
+# What is gathered before it is cut: enough that a row costs little, little enough to hold.
+BATCH_BYTES = 256 * 1024
 
 _THRESHOLD = 2**64 // AVERAGE_ROWS
 _MASK = 2**64 - 1
 # Knuth's multiplicative digest: on keys given out in sequence its chunks are of nearly equal length, at a tenth of SHA-256's cost.
 _MULTIPLIER = 0x9E3779B97F4A7C15
+# Keys that lie closer than this are looked through by their ends, others one by one: whichever is less work.
+_DENSE = 8
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that follow each other in the order of their keys: each line without its end, and the key of the one at a position."""
+
+    lines: Sequence[bytes]
+    key_of: Callable[[int], int | str]
+
+
+@dataclass(frozen=True)
 class Chunk:
     """A run of bytes of one part; `rows` counts the rows that end in it."""
 
     data: bytes
     rows: int
 
-    @property
+    @cached_property
     def sha256(self) -> bytes:
         return hashlib.sha256(self.data).digest()
 
@@ -55,31 +69,101 @@ def ends_chunk(key: int | str) -> bool:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") < _THRESHOLD
 
 
-def cut(rows: Iterable[tuple[int | str, bytes]]) -> Iterator[Chunk]:
-    """Rows as (key, line without its end), in the order of their keys, as chunks of at most 8 MiB.
+def next_end(key: int) -> int:
+    """The smallest key from `key` on that ends a chunk."""
+    begun = (key * _MULTIPLIER) & _MASK
+    if begun < _THRESHOLD:
+        return key
+    return key + _steps_into(_MULTIPLIER, _MASK + 1, _MASK + 1 - begun, _MASK + _THRESHOLD - begun)
 
-    Together the chunks are the lines, each with `\\n`. A row longer than a blob is cut through.
-    """
+
+def _steps_into(step: int, modulus: int, low: int, high: int) -> int:
+    """The smallest n with low <= n * step mod modulus <= high, by Euclid's algorithm, where there is one (0 <= low <= high < modulus)."""
+    if low == 0:
+        return 0
+    if 2 * step > modulus:
+        step, low, high = modulus - step, modulus - high, modulus - low
+    steps = -(-low // step)
+    if steps * step <= high:
+        return steps
+    rounds = _steps_into(-modulus % step, step, low % step, high % step)
+    return -(-(low + modulus * rounds) // step)
+
+
+def batched(rows: Iterable[tuple[int | str, bytes]]) -> Iterator[Batch]:
+    """Rows as (key, line without its end), in the order of their keys, gathered."""
+    keys: list[int | str] = []
     lines: list[bytes] = []
     size = 0
     for key, line in rows:
-        if size + len(line) >= MAX_PLAIN_BYTES and lines:
-            yield from _joined(lines)
-            lines, size = [], 0
+        keys.append(key)
         lines.append(line)
-        size += len(line) + 1
-        if ends_chunk(key):
-            yield from _joined(lines)
-            lines, size = [], 0
+        size += len(line)
+        if size >= BATCH_BYTES:
+            yield Batch(lines, keys.__getitem__)
+            keys, lines, size = [], [], 0
     if lines:
-        yield from _joined(lines)
+        yield Batch(lines, keys.__getitem__)
 
 
-def _joined(lines: list[bytes]) -> Iterator[Chunk]:
-    lines.append(b"")
-    data = b"\n".join(lines)
+def cut(batches: Iterable[Batch]) -> Iterator[Chunk]:
+    """Rows as chunks of at most 8 MiB. Together the chunks are the lines, each with `\\n`. A row longer than a blob is cut through."""
+    begun = _Begun()
+    for batch in batches:
+        start = 0
+        for end in _ends(batch):
+            yield from begun.add(batch.lines[start:end])
+            yield from begun.finish()
+            start = end
+        yield from begun.add(batch.lines[start:])
+    yield from begun.finish()
+
+
+def _ends(batch: Batch) -> Iterator[int]:
+    """The positions after the rows that end a chunk."""
+    count, key_of = len(batch.lines), batch.key_of
+    first, last = key_of(0), key_of(count - 1)
+    if not (isinstance(first, int) and isinstance(last, int)) or last - first > _DENSE * count:
+        yield from (at + 1 for at in range(count) if ends_chunk(key_of(at)))
+        return
+    at = 0
+    while at < count and (end := next_end(key_of(at))) <= last:  # type: ignore[arg-type]
+        at = bisect_left(range(count), end, lo=at, key=key_of)  # type: ignore[arg-type]
+        if at < count and key_of(at) == end:
+            at += 1
+            yield at
+
+
+class _Begun:
+    """The chunk that is being filled."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.size = 0
+
+    def add(self, lines: Sequence[bytes]) -> Iterator[Chunk]:
+        """Appends the lines; yields the chunks that became full before."""
+        added = sum(map(len, lines)) + len(lines)
+        if self.size + added <= MAX_PLAIN_BYTES:
+            self.lines += lines
+            self.size += added
+            return
+        for line in lines:
+            if self.size + len(line) >= MAX_PLAIN_BYTES:
+                yield from self.finish()
+            self.lines.append(line)
+            self.size += len(line) + 1
+
+    def finish(self) -> Iterator[Chunk]:
+        lines, self.lines, self.size = self.lines, [], 0
+        if lines:
+            lines.append(b"")
+            yield from _chunks_of(b"\n".join(lines), len(lines) - 1)
+
+
+def _chunks_of(data: bytes, rows: int) -> Iterator[Chunk]:
     if len(data) <= MAX_PLAIN_BYTES:
-        yield Chunk(data, len(lines) - 1)
+        yield Chunk(data, rows)
         return
     for piece in split(data):
         yield Chunk(piece, piece.count(b"\n"))

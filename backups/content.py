@@ -21,7 +21,7 @@ from audit.files import read_stored
 from audit.models import JournalRow
 from audit.registry import Protected
 from backups import catalogue
-from backups.chunks import MAX_PLAIN_BYTES, Chunk, cut, cut_file
+from backups.chunks import MAX_PLAIN_BYTES, Chunk, batched, cut, cut_file
 from backups.depositing import Deposit, Slip
 from backups.manifest import Part
 from backups.models import BackupSet, StoredFile
@@ -75,7 +75,6 @@ class ContentReader:
                 drafts += self._model_parts(moment, protected)
                 file_lists += [(protected, one, self._list_files(moment, protected, one)) for one in protected.files]
             drafts.append(self._journal_part(moment))
-            self.deposit.seal_rest()
         drafts += [self._files_part(protected, one, listed) for protected, one, listed in file_lists]
         self.deposit.seal_rest()
         return [draft.finished() for draft in drafts]
@@ -100,7 +99,7 @@ class ContentReader:
 
     def _rows_part(self, moment: Snapshot, part: Part, queryset: models.QuerySet) -> Draft:
         draft = Draft(part)
-        for chunk in cut(moment.lines(queryset, self.stream)):
+        for chunk in cut(moment.batches(queryset, self.stream)):
             self._add(draft, chunk)
             self._tell(f"{part.what} of {part.model}", chunk.rows)
         return draft
@@ -120,7 +119,7 @@ class ContentReader:
         draft = Draft(Part("files", protected.label, FILE_COLUMNS, "name"))
         with listed.open() as listing:
             wanted = (WantedFile(*json.loads(line)) for line in listing)
-            for chunk in cut(self._index_lines(one.storage, wanted)):
+            for chunk in cut(batched(self._index_lines(one.storage, wanted))):
                 self._add(draft, chunk)
         listed.unlink()
         return draft

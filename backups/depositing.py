@@ -60,6 +60,7 @@ class Deposit:
     ) -> None:
         self.vault, self.lanes, self.set, self.key, self.lease = vault, lanes, backup_set, key, lease
         self.usable = catalogue.present_at(backup_set.stream_id, [lane.place for lane in lanes])
+        self._earlier = bool(self.usable)
         self.owed_to = catalogue.locations_in_force()
         self.used: set[int] = set()
         self.new_bytes: dict[int, int] = {}
@@ -77,11 +78,15 @@ class Deposit:
         waiting = self._waiting.get(digest)
         if waiting is not None:
             return waiting
-        found = catalogue.find_chunk(self.set.stream_id, digest, self.usable)
+        found = catalogue.find_chunk(self.set.stream_id, digest, self.usable) if self._may_be_stored(chunk) else None
         if found is not None:
             self.used.add(found.blob_id)
             return Slip(found.offset, found.length, sha256.hex(), found.blob_sha256, found.chunk_id)
         return self._pack(chunk, sha256, digest)
+
+    def _may_be_stored(self, chunk: Chunk) -> bool:
+        """Rows hold their keys, so only an earlier run can have stored the same ones; files may be equal in one run."""
+        return self._earlier or not chunk.rows
 
     def reuse(self, chunk_ids: Iterable[int]) -> list[Slip] | None:
         """Slips for chunks that are stored already, in their order; None when one of them no longer is."""

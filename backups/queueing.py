@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django_q.models import Failure, OrmQ
@@ -15,26 +16,41 @@ WORKER, DESTROYER = "worker", "destroyer"
 # Enough for the workers until the next look, and no more, so that a lost queue costs little.
 AHEAD = 3000
 BATCH = 200
+# Small customers share a message, for the queue costs as much as such a backup; few runs have one each, so that all workers get some.
+RUNS_A_MESSAGE = 10
+SHARES = 16
+MICROSECOND = timedelta(microseconds=1)
 FAILURES_KEPT = 1000
 
 
 def queue_due(now: datetime) -> int:
-    """One message for each due run that has none; returns how many. Messages are ids only."""
-    room = AHEAD - OrmQ.objects.filter(key=WORKER).count()
+    """A message for each few due runs that have none; returns how many runs. Messages are ids only."""
+    room = AHEAD - RUNS_A_MESSAGE * OrmQ.objects.filter(key=WORKER).count()
     waiting = list(runs.unqueued(now).values_list("pk", flat=True)[: max(room, 0)])
+    together = min(max(len(waiting) // SHARES, 1), RUNS_A_MESSAGE)
     queued = 0
     for start in range(0, len(waiting), BATCH):
+        batch = waiting[start : start + BATCH]
         with transaction.atomic():
-            queued += sum(queue(pk, now) for pk in waiting[start : start + BATCH])
+            for at in range(0, len(batch), together):
+                queued += queue(batch[at : at + together], now - (start + at) * MICROSECOND)
     return queued
 
 
-def queue(run_id: int, now: datetime) -> bool:
-    """Queues one run, unless it is queued already. With the caller's transaction, for the queue is in the same database."""
-    if not Run.objects.filter(runs.not_queued(now), pk=run_id).update(queued_at=now):
-        return False
-    async_task("backups.tasks.work_off", run_id, q_options={"cluster": WORKER, "group": "runs"})
-    return True
+def queue(run_ids: Sequence[int], now: datetime) -> int:
+    """One message for those of the runs that are not queued already; returns how many. The moment is this message's alone: by it
+    `runs.recover` finds what shared it. With the caller's transaction, for the queue is in the same database."""
+    taken = [pk for pk in run_ids if Run.objects.filter(runs.not_queued(now), pk=pk).update(queued_at=now)]
+    if taken:
+        async_task("backups.tasks.work_off", taken, q_options={"cluster": WORKER, "group": "runs"})
+    return len(taken)
+
+
+@transaction.atomic
+def give_back(run_ids: Sequence[int], now: datetime) -> None:
+    """Queues runs again that a worker has taken and not begun."""
+    Run.objects.filter(pk__in=run_ids, state__in=(Run.State.OWED, Run.State.COMPLETE)).update(queued_at=None)
+    queue(run_ids, now)
 
 
 def look_now() -> None:

@@ -133,7 +133,7 @@ def _changed(run: Run, event: Event, now: datetime, reason: str, **values: Any) 
     run.save(update_fields=[*values, "queued_at"])
     Act.objects.create(run=run, at=now, what=event.partition(":")[2], actor=actors.current().name[:150], reason=reason.strip()[:500])
     if runs.due_runs(now).filter(pk=run.pk).exists():
-        queueing.queue(run.pk, now)
+        queueing.queue([run.pk], now)
     facts = {
         "run": run.pk,
         "night": run.night.isoformat(),

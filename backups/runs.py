@@ -158,10 +158,18 @@ def recover(now: datetime) -> int:
     """Runs whose process died or lost its lease become due again; sets that became protected meanwhile end theirs. Returns how many."""
     recovered = 0
     for run in Run.objects.filter(state=State.RUNNING).select_related("stream"):
-        recovered += _recovered(run, now) if interrupted(run, now) else 0
+        if interrupted(run, now) and _recovered(run, now):
+            recovered += 1
+            _unqueue_what_shared_its_message(run)
     for run in Run.objects.filter(state=State.COMPLETE, backup_set__protected_at__isnull=False):
         recovered += _pass(run, State.DONE, ended_at=run.backup_set.protected_at)  # type: ignore[union-attr]
     return recovered
+
+
+def _unqueue_what_shared_its_message(run: Run) -> None:
+    """The process that is gone had taken them too, and will not come to them."""
+    if run.queued_at is not None:
+        Run.objects.filter(state__in=(State.OWED, State.COMPLETE), queued_at=run.queued_at).update(queued_at=None)
 
 
 def interrupted(run: Run, now: datetime) -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 from django.conf import settings
 
 from audit import actors, evidence
 from backups import heartbeats, keyfiles, queueing, runs
 from backups import vault as vaults
 from backups.queueing import DESTROYER, WORKER
+
+TURN_SECONDS = 20.0
 
 
 def look() -> None:
@@ -22,13 +27,20 @@ def look() -> None:
     heartbeats.forget_old(now)
 
 
-def work_off(run_id: int) -> str:
-    """One attempt at one run; returns its state."""
+def work_off(run_ids: Sequence[int]) -> list[str]:
+    """One attempt at each of the runs; returns their states. Each is begun, leased and recorded by itself. Runs that a long one held up
+    are given back, for another worker may be free."""
+    vault, began, states = vaults.from_settings(), time.monotonic(), []
+    for at, run_id in enumerate(run_ids):
+        if at and time.monotonic() - began > TURN_SECONDS:
+            queueing.give_back(run_ids[at:], vaults.clock())
+            break
+        heartbeats.beat(WORKER)
+        with actors.acting("worker", reason="a run that is due", source=f"run:{run_id}"):
+            run = runs.work_off(vault, run_id)
+        states.append(run.state if run is not None else "not due")
     heartbeats.beat(WORKER)
-    with actors.acting("worker", reason="a run that is due", source=f"run:{run_id}"):
-        run = runs.work_off(vaults.from_settings(), run_id)
-    heartbeats.beat(WORKER)
-    return run.state if run is not None else "not due"
+    return states
 
 
 def sign_evidence() -> None:

@@ -43,7 +43,7 @@ def test_a_failed_run_is_retried_at_once_with_name_and_reason(as_: As, failed: l
     response = act(as_("olga"), run, "retry")
     assert response.redirect_chain[-1][0] == url("run_change", run.pk) and b"retried by olga" in response.content
     assert state_of(run) == "owed"
-    assert [message.task["args"] for message in OrmQ.objects.all()] == [(run.pk,)]
+    assert [message.task["args"] for message in OrmQ.objects.all()] == [([run.pk],)]
     told = Event.objects.get(event="run:retried")
     assert (told.actor, told.customer, told.facts) == ("olga", run.stream_id, {"night": run.night.isoformat(), "run": run.pk})
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backups import chunks
-from backups.chunks import AVERAGE_ROWS, MAX_PLAIN_BYTES, Chunk, Pack, cut, cut_file, ends_chunk
+from backups.chunks import AVERAGE_ROWS, MAX_PLAIN_BYTES, Batch, Chunk, Pack, batched, cut_file, ends_chunk, next_end
 
 ROWS = 400_000
 Rows = list[tuple[int | str, bytes]]
 
 text_lines = st.binary(max_size=200).map(lambda line: line.replace(b"\n", b""))
-keys = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(st.characters(exclude_categories=["Cs"])))
+kinds_of_keys = st.sampled_from([st.integers(-(2**63), 2**63 - 1), st.integers(-9, 9), st.text(st.characters(exclude_categories=["Cs"]))])
+
+
+def rows_of(lines: st.SearchStrategy[bytes]) -> st.SearchStrategy[Rows]:
+    return kinds_of_keys.flatmap(lambda keys: st.lists(st.tuples(keys, lines), max_size=30))
 
 
 @contextmanager
@@ -27,6 +31,10 @@ def blobs_of_64_bytes() -> Iterator[None]:
         patch.setattr(chunks, "MAX_PLAIN_BYTES", 64)
         patch.setattr(chunks, "_THRESHOLD", 2**64 // 3)
         yield
+
+
+def cut(rows: Iterable[tuple[int | str, bytes]]) -> Iterator[Chunk]:
+    return chunks.cut(batched(rows))
 
 
 def joined(found: Sequence[Chunk]) -> bytes:
@@ -47,7 +55,7 @@ def lengths(wanted: range) -> list[int]:
     return [after - before for before, after in pairwise([-1, *ends])]
 
 
-@given(st.lists(st.tuples(keys, text_lines), max_size=30))
+@given(rows_of(text_lines))
 def test_the_chunks_together_are_the_lines(rows: Rows) -> None:
     with blobs_of_64_bytes():
         found = list(cut(rows))
@@ -56,7 +64,7 @@ def test_the_chunks_together_are_the_lines(rows: Rows) -> None:
     assert all(0 < len(chunk.data) <= 64 for chunk in found)
 
 
-@given(st.lists(st.tuples(keys, st.binary(max_size=63).map(lambda line: line.replace(b"\n", b"."))), max_size=30))
+@given(rows_of(st.binary(max_size=63).map(lambda line: line.replace(b"\n", b"."))))
 def test_a_row_that_fits_into_a_blob_is_not_cut_through(rows: Rows) -> None:
     with blobs_of_64_bytes():
         assert all(chunk.data.endswith(b"\n") and chunk.rows for chunk in cut(rows))
@@ -157,3 +165,48 @@ def test_a_pack_takes_what_fits_into_a_blob_and_no_byte_more() -> None:
     pack.add(Chunk(bytes(MAX_PLAIN_BYTES - 10), 0))
     assert pack.has_room(Chunk(bytes(10), 0))
     assert not pack.has_room(Chunk(bytes(11), 0))
+
+
+@given(st.one_of(st.integers(-(2**63), 2**62), st.integers(0, 10**7)), st.sampled_from([2, 3, 10, 64, 1000]))
+def test_the_next_key_that_ends_a_chunk_is_found_without_looking_at_those_before_it(key: int, average: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "_THRESHOLD", 2**64 // average)
+        assert next_end(key) == next(one for one in range(key, key + 100_000) if ends_chunk(one))
+
+
+def test_the_next_end_is_the_same_one_for_all_keys_of_a_chunk() -> None:
+    ends = [key for key in range(100_000) if ends_chunk(key)]
+    for before, end in pairwise(ends):
+        assert {next_end(before + 1), next_end((before + end) // 2), next_end(end)} == {end}
+
+
+steps = st.one_of(st.integers(1, 3), st.integers(1, 200))
+
+
+@given(st.integers(-1000, 1000), st.lists(steps, min_size=1, max_size=60), st.integers(1, 60), st.integers(1, 60))
+def test_the_chunks_are_the_same_however_the_rows_come_and_however_far_apart_their_keys_are(
+    first: int, steps: list[int], one: int, other: int
+) -> None:
+    """As whoever looks at every row cuts them."""
+    rows = [(key, b"{%d}" % key) for key in accumulate(steps, initial=first)]
+    with blobs_of_64_bytes():
+        expected = [b"".join(line + b"\n" for _, line in run) for run in cut_row_by_row(rows)]
+        for size in (one, other):
+            assert [chunk.data for chunk in chunks.cut(in_batches(rows, size))] == expected
+
+
+def in_batches(rows: Sequence[tuple[int, bytes]], size: int) -> Iterator[Batch]:
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        yield Batch([line for _, line in part], [key for key, _ in part].__getitem__)
+
+
+def cut_row_by_row(rows: Sequence[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:
+    runs: list[list[tuple[int, bytes]]] = [[]]
+    for key, line in rows:
+        if sum(len(held) + 1 for _, held in runs[-1]) + len(line) >= 64:
+            runs.append([])
+        runs[-1].append((key, line))
+        if ends_chunk(key):
+            runs.append([])
+    return [run for run in runs if run]

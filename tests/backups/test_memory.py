@@ -32,11 +32,11 @@ from django.core.files.base import File
 import audit
 from subscriptions.models import UploadedContent
 from subscriptions.onboarding import add_customer
-from tests import bench
+from tests.bench.seeding import seed
 
 with audit.acting("test", reason="test", source="test"):
     acme = add_customer("acme", "Acme", start=date(2026, 1, 1))
-    bench.seed(acme)
+    seed(acme, int(sys.argv[2]))
     with Path(sys.argv[1]).open("rb") as content:
         UploadedContent.objects.create(customer=acme, name="large.bin", file=File(content, name="large.bin"))
 """
@@ -50,8 +50,7 @@ def home(tmp_path: Path) -> Home:
     with upload.open("wb") as file:
         for _ in range(UPLOAD_MIB):
             file.write(os.urandom(1024 * 1024))
-    environment = one.environment | {"L2L_BENCH_RECORDS": str(RECORDS)}
-    subprocess.run([sys.executable, "-c", SEED, str(upload)], cwd=PROJECT, env=environment, check=True)
+    subprocess.run([sys.executable, "-c", SEED, str(upload), str(RECORDS)], cwd=PROJECT, env=one.environment, check=True)
     upload.unlink()
     return one
 

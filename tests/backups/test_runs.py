@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django_q.models import OrmQ
 
 from audit.models import Event, Stream
-from backups import leases, policies, queueing, run_acts, runs
+from backups import leases, policies, queueing, run_acts, runs, tasks
+from backups import vault as vaults
 from backups.errors import LeaseLost
 from backups.models import BackupPolicy, BackupSet, Run
 from backups.nights import NightReport
@@ -229,6 +231,78 @@ def test_a_message_that_the_queue_lost_is_sent_again(night: None, clock: Clock) 
     assert queueing.queue_due(clock()) == 3
     queueing.forget(queueing.WORKER)
     assert queueing.queue_due(clock()) == 3
+
+
+def messages() -> list[list[int]]:
+    """The runs that each message in the queue names."""
+    return [one.task["args"][0] for one in OrmQ.objects.order_by("pk")]
+
+
+def test_few_runs_have_a_message_each_and_many_share_some(night: None, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.owe_nights(clock())
+    due = list(runs.due_runs(clock()).values_list("pk", flat=True))
+    queueing.queue_due(clock())
+    assert messages() == [[pk] for pk in due]
+    queueing.forget(queueing.WORKER)
+    monkeypatch.setattr(queueing, "SHARES", 1)
+    queueing.queue_due(clock())
+    assert messages() == [due]
+    queueing.forget(queueing.WORKER)
+    monkeypatch.setattr(queueing, "RUNS_A_MESSAGE", 2)
+    queueing.queue_due(clock())
+    assert messages() == [due[:2], due[2:]]
+
+
+def test_runs_that_share_a_message_are_begun_and_recorded_each_by_itself(
+    night: None, vault: Vault, stores: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vaults, "from_settings", lambda: vault)
+    monkeypatch.setattr(vaults, "clock", clock)
+    runs.owe_nights(clock())
+    acme = str(of("acme").stream_id)
+
+    def fail(operation: str, name: str) -> None:
+        if operation == "put" and acme in name:
+            raise StoreUnavailable("the disk is full")
+
+    for store in stores.values():
+        store.fail = fail
+    due = list(runs.due_runs(clock()).values_list("pk", flat=True))
+    assert sorted(tasks.work_off(due)) == ["done", "done", "owed"]
+    assert tasks.work_off(due) == ["not due"] * 3
+    assert of("acme").attempts == 1 and "the disk is full" in of("acme").trouble
+
+
+def test_runs_that_a_long_one_held_up_are_given_back(night: None, vault: Vault, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vaults, "from_settings", lambda: vault)
+    monkeypatch.setattr(vaults, "clock", clock)
+    monkeypatch.setattr(tasks, "TURN_SECONDS", 0.0)
+    runs.owe_nights(clock())
+    monkeypatch.setattr(queueing, "SHARES", 1)
+    queueing.queue_due(clock())
+    (due,) = messages()
+    OrmQ.objects.all().delete()  # as the worker that takes it does
+    assert tasks.work_off(due) == ["done"]
+    assert messages() == [due[1:]]
+    assert [Run.objects.get(pk=pk).attempts for pk in due] == [1, 0, 0]
+
+
+def test_what_shared_a_message_with_a_run_whose_process_died_is_queued_again_at_once(
+    night: None, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queueing, "SHARES", 1)
+    monkeypatch.setattr(queueing, "RUNS_A_MESSAGE", 2)
+    runs.owe_nights(clock())
+    queueing.queue_due(clock())
+    (died, waited), (elsewhere,) = messages()
+    OrmQ.objects.order_by("pk")[0].delete()  # a worker took it
+    attempt = runs._begin(died, clock())
+    assert attempt is not None
+    Run.objects.filter(pk=died).update(holder=leases.process_name().rsplit(":", 1)[0] + ":1")
+    assert runs.recover(clock()) == 1
+    queueing.queue_due(clock())
+    first, *again = messages()
+    assert first == [elsewhere] and sorted(pk for one in again for pk in one) == sorted([died, waited])
 
 
 def test_a_set_that_a_dead_process_had_finished_fills_the_night(night: None, vault: Vault, clock: Clock) -> None:

@@ -20,7 +20,7 @@ from audit import registry, rows
 from audit.models import JournalRow, Stream
 from audit.models.evidence import AppendedModel
 from audit.row_sql import row_text
-from backups.snapshot import snapshot
+from backups.snapshot import Snapshot, snapshot
 from subscriptions.models import Customer, DataRecord, Link
 from tests.factory.models import Downtime, Line, Site
 
@@ -40,7 +40,7 @@ json_values = st.recursive(
 moments = st.builds(
     lambda moment, microsecond: moment.replace(microsecond=microsecond),
     st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)),
-    st.sampled_from([0, 1, 999_999, 120_000]),
+    st.sampled_from([0, 1, 999_999, 120_000, 123_450, 10]),
 )
 
 
@@ -48,6 +48,11 @@ def integer_range(field: Any) -> tuple[int, int]:
     """As the column has it; numbers that the database gives out stop early, so that it has some left for the other tests."""
     low, high = BaseDatabaseOperations.integer_field_ranges[field.get_internal_type()]
     return low, 2**40 if isinstance(field, models.AutoField) else high
+
+
+def lines_of(moment: Snapshot, queryset: models.QuerySet[Any], stream: uuid.UUID | None = None) -> Iterator[tuple[int | str, bytes]]:
+    for batch in moment.batches(queryset, stream):
+        yield from ((batch.key_of(at), line) for at, line in enumerate(batch.lines))
 
 
 def values_of(field: Any) -> st.SearchStrategy[Any]:
@@ -116,7 +121,7 @@ def assert_lines_are_canonical(model: Model, parents: dict[Model, Any]) -> None:
         plain.bulk_create(model(**values) for values in contents)
         try:
             with snapshot() as moment:
-                found = list(moment.lines(plain.all()))
+                found = list(lines_of(moment, plain.all()))
             expected = list(plain.order_by("pk"))
             assert len(found) == len(contents) + len(before)
             assert [line for _, line in found] == [rows.instance_json(one).encode() for one in expected], model
@@ -172,7 +177,7 @@ def test_the_stream_given_beforehand_changes_no_row(acme: Any) -> None:
             history.filter(history_stream=acme.pk),
             JournalRow.objects.filter(stream=acme.pk),
         ):
-            assert list(moment.lines(queryset, acme.pk)) == list(moment.lines(queryset))
+            assert list(lines_of(moment, queryset, acme.pk)) == list(lines_of(moment, queryset))
 
 
 def records(customer: Any, numbers: range) -> None:
@@ -183,7 +188,7 @@ def test_what_is_written_after_it_was_opened_is_not_seen(acme: Any) -> None:
     records(acme, range(3000))  # more than one fetch
     queryset = DataRecord.objects.filter(customer=acme)
     with snapshot() as moment:
-        lines = moment.lines(queryset)
+        lines = lines_of(moment, queryset)
         first = next(lines)
         records(acme, range(3000, 3100))
         DataRecord.objects.get(reference="02999").delete()
@@ -191,13 +196,13 @@ def test_what_is_written_after_it_was_opened_is_not_seen(acme: Any) -> None:
         changed.data = {"changed": True}
         changed.save()
         seen = [json.loads(line) for _, line in [first, *lines]]
-        history = list(moment.lines(models.QuerySet(registry.of(DataRecord).history_model)))
-        assert list(moment.lines(queryset)) == [*moment.lines(queryset)]
+        history = list(lines_of(moment, models.QuerySet(registry.of(DataRecord).history_model)))
+        assert list(lines_of(moment, queryset)) == [*lines_of(moment, queryset)]
     assert [row["reference"] for row in seen] == [f"{number:05}" for number in range(3000)]
     assert not any(row["data"] for row in seen)
     assert len(history) == 3000
     with snapshot() as moment:
-        assert len(list(moment.lines(queryset))) == 3099
+        assert len(list(lines_of(moment, queryset))) == 3099
 
 
 def test_it_holds_up_no_writer_and_sees_what_was_committed_just_before(acme: Any) -> None:
@@ -205,7 +210,7 @@ def test_it_holds_up_no_writer_and_sees_what_was_committed_just_before(acme: Any
         records(acme, range(number, number + 1))
         with snapshot() as moment:
             records(acme, range(100 + number, 101 + number))
-            assert len(list(moment.lines(DataRecord.objects.all()))) == 2 * number + 1
+            assert len(list(lines_of(moment, DataRecord.objects.all()))) == 2 * number + 1
 
 
 def test_its_connection_is_closed_after_the_block_and_after_an_exception_in_it(acme: Any) -> None:
@@ -216,7 +221,7 @@ def test_its_connection_is_closed_after_the_block_and_after_an_exception_in_it(a
         assert moment.connection is not connection
     with pytest.raises(ValueError, match="broken"), snapshot() as moment:
         opened.append(moment.connection)
-        next(moment.lines(DataRecord.objects.all()))  # with a cursor open
+        next(lines_of(moment, DataRecord.objects.all()))  # with a cursor open
         raise ValueError("broken")
     assert [one.connection for one in opened] == [None, None]
 

@@ -61,7 +61,7 @@ def later():
 AT_WORK = "at work, with its lease's row"
 STOPPED = {
     AT_WORK: "runs.work_off(replace(vault.from_settings(), clock=stopping), owed.pk)",
-    "queueing, with the run's row": "\nwith transaction.atomic():\n    queueing.queue(owed.pk, timezone.now())\n    stop()",
+    "queueing, with the run's row": "\nwith transaction.atomic():\n    queueing.queue([owed.pk], timezone.now())\n    stop()",
 }
 AGAIN = """
 runs.recover(later())

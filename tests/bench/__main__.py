@@ -1,0 +1,74 @@
+"""`python -m tests.bench [full_set|small_customers|loading] [sqlite|postgresql]`: all of them when none is named.
+
+L2L_BENCH_RECORDS, L2L_BENCH_CUSTOMERS and L2L_BENCH_ROWS make it larger or smaller. Each measurement runs in a process and a home of its own, so that
+its memory is its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.both_databases import postgresql
+from tests.home import PROJECT
+
+WHAT = {
+    "full_set": ("L2L_BENCH_RECORDS", "1000000"),
+    "small_customers": ("L2L_BENCH_CUSTOMERS", "2000"),
+    "loading": ("L2L_BENCH_ROWS", "300000"),
+}
+# Brings the database that it is about.
+BRINGS_ITS_OWN = ("loading",)
+DATABASES = ("sqlite", "postgresql")
+
+MEASURE = """
+import importlib, os, sys
+from pathlib import Path
+
+import django
+
+django.setup()
+
+from django.core.management import call_command
+
+call_command("init", verbosity=0, stdout=open(os.devnull, "w"))
+importlib.import_module(f"tests.bench.{sys.argv[1]}").measure(int(sys.argv[2]), Path(os.environ["L2L_HOME"]))
+"""
+
+
+@contextmanager
+def _address(database: str) -> Iterator[dict[str, str]]:
+    if database == "sqlite":
+        yield {}
+        return
+    with postgresql() as url:
+        yield {"DATABASE_URL": url}
+
+
+def run(what: str, database: str) -> int:
+    print(f"== {what.replace('_', ' ')} on {database}", flush=True)
+    variable, usual = WHAT[what]
+    kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL" and not name.startswith("L2L_")}
+    with tempfile.TemporaryDirectory(prefix="l2l-bench-") as home, _address(database) as address:
+        environment = kept | {"L2L_HOME": str(Path(home)), "DJANGO_SETTINGS_MODULE": "l2l.settings", **address}
+        command = [sys.executable, "-c", MEASURE, what, os.environ.get(variable, usual)]
+        return subprocess.run(command, env=environment, cwd=PROJECT, check=False).returncode
+
+
+def main(arguments: list[str]) -> int:
+    unknown = set(arguments) - {*WHAT, *DATABASES}
+    if unknown:
+        print(f"{', '.join(sorted(unknown))}? {__doc__}", file=sys.stderr)
+        return 2
+    wanted = [one for one in WHAT if one in arguments] or list(WHAT)
+    databases = [one for one in DATABASES if one in arguments] or list(DATABASES)
+    return max(run(what, database) for what in wanted for database in (("sqlite",) if what in BRINGS_ITS_OWN else databases))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
