@@ -1,7 +1,7 @@
 """`python -m tests.bench [full_set|small_customers|loading] [sqlite|postgresql]`: all of them when none is named.
 
-L2L_BENCH_RECORDS, L2L_BENCH_CUSTOMERS and L2L_BENCH_ROWS make it larger or smaller. Each measurement runs in a process and a home of its own, so that
-its memory is its own.
+L2L_BENCH_RECORDS, L2L_BENCH_CUSTOMERS and L2L_BENCH_ROWS make it larger or smaller. Each measurement runs in a process and a home of
+its own, so that its memory is its own.
 """
 
 from __future__ import annotations
