@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.db import models
 
@@ -19,6 +20,8 @@ from backups.models import BackupSet, Blob, Chunk, Copy, Location
 from backups.sealing import Sealed, StreamKey
 
 BATCH = 500
+# Up to these a stream's chunks are looked up together, else one by one.
+FEW_BLOBS, FEW_CHUNKS = 300, 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,56 @@ class Found:
     blob_sha256: str
     offset: int
     length: int
+
+
+@dataclass(slots=True)
+class Inventory:
+    """What the catalogue knew of one stream's objects when nobody was at work on them, so that one look serves a whole run.
+
+    `usable` blobs have a copy at one of the places asked for; `keys` are names and digests, the newest first; `names` are all objects'.
+    """
+
+    names: set[str] = field(default_factory=set)
+    with_a_row: dict[int | None, set[int]] = field(default_factory=dict)
+    claimed: dict[int, list[tuple[int, str, int]]] = field(default_factory=dict)
+    usable: set[int] = field(default_factory=set)
+    keys: list[tuple[str, str]] = field(default_factory=list)
+    owed: bool = False
+    condemned: bool = False
+    doubtful: bool = False
+
+    @property
+    def known(self) -> set[int]:
+        return set().union(*self.with_a_row.values())
+
+    def add(self, row: tuple[Any, ...], at: set[int]) -> None:
+        """One object's row with one of its copies', as `inventory` asks for them; `at` are the locations that can be reached."""
+        ident, kind, state, name, sha256, size, maker, location, copy = row
+        self.names.add(name)
+        if state == Blob.State.CONDEMNED:
+            self.condemned = True
+            return
+        self.with_a_row.setdefault(location, set()).add(ident)
+        present_here = copy == Copy.State.PRESENT and location in at
+        if present_here:
+            self.claimed.setdefault(location, []).append((ident, name, size))
+        if kind == "blob" and present_here:
+            self.usable.add(ident)
+        if state == Blob.State.STORED:
+            self.owed |= copy == Copy.State.OWED and location in at
+            # What a finished set made it names, and goes on naming.
+            self.doubtful |= kind != "key" and maker != BackupSet.State.MADE
+            if kind == "key" and (name, sha256) not in self.keys:
+                self.keys.append((name, sha256))
+
+
+def inventory(stream: uuid.UUID, places: Iterable[Place]) -> Inventory:
+    """All that is known of the stream's objects and their copies, in one query."""
+    found, at = Inventory(), {place.location.pk for place in places}
+    columns = ("pk", "kind", "state", "name", "sha256", "size", "made_by__state", "copies__location", "copies__state")
+    for row in Blob.objects.filter(stream=stream).order_by("-pk").values_list(*columns).iterator():
+        found.add(row, at)
+    return found
 
 
 def locations_in_force() -> list[Location]:
@@ -98,9 +151,12 @@ def mark_present(lease: Held, place: Place, blob_ids: Iterable[int], now: dateti
 
 def mark_placed(lease: Held, placed: Iterable[tuple[Place, Sequence[int]]], now: datetime) -> None:
     """As `mark_present`, for what several places have, in one transaction."""
-    by_ids: dict[tuple[int, ...], list[Location]] = {}
+    at: dict[Location, list[int]] = {}
     for place, ids in placed:
-        by_ids.setdefault(tuple(ids), []).append(place.location)
+        at.setdefault(place.location, []).extend(ids)
+    by_ids: dict[tuple[int, ...], list[Location]] = {}
+    for location, ids in at.items():
+        by_ids.setdefault(tuple(ids), []).append(location)
     with fenced(lease):
         for ids, locations in by_ids.items():
             for batch in batches(ids):
@@ -124,11 +180,13 @@ def present_by_place(stream: uuid.UUID, places: Iterable[Place], which: models.Q
     return found
 
 
-def present_at(stream: uuid.UUID, places: Iterable[Place], kind: str = "blob") -> set[int]:
-    """The ids of the stored objects of that kind with a copy at any of these places."""
-    locations = [place.location for place in places]
-    copies = Copy.objects.filter(blob__stream=stream, blob__kind=kind, location__in=locations, state=Copy.State.PRESENT)
-    return set(copies.exclude(blob__state=Blob.State.CONDEMNED).values_list("blob_id", flat=True))
+def stored_chunks(usable: set[int]) -> dict[bytes, Found] | None:
+    """The chunks in the usable blobs by their keyed digests; None when they are too many to hold."""
+    if len(usable) > FEW_BLOBS:
+        return None
+    columns = ("digest", "id", "blob_id", "blob__sha256", "offset", "length")
+    rows = list(Chunk.objects.filter(blob__in=usable).order_by("-id").values_list(*columns)[: FEW_CHUNKS + 1]) if usable else []
+    return {bytes(digest): Found(*found) for digest, *found in rows} if len(rows) <= FEW_CHUNKS else None
 
 
 def find_chunk(stream: uuid.UUID, digest: bytes, usable: set[int]) -> Found | None:
@@ -146,15 +204,20 @@ def chunks_by_id(ids: Sequence[int], usable: set[int]) -> list[Found] | None:
     return [found[ident] for ident in ids] if all(ident in found for ident in ids) else None
 
 
-def register_blobs(lease: Held, backup_set: BackupSet, blob_ids: set[int]) -> None:
-    """Names the set's blobs, and saves the set, in one transaction: from now on nothing may remove them. Raises when one was condemned."""
+def register_blobs(lease: Held, backup_set: BackupSet, blob_ids: set[int]) -> list[tuple[str, int]]:
+    """Names the set's blobs, and saves the set, in one transaction: from now on nothing may remove them. Returns their digests and sizes.
+
+    Raises `BackupError` when one was condemned.
+    """
     with fenced(lease):
+        alive: list[tuple[str, int]] = []
         for batch in batches(sorted(blob_ids)):
-            alive = Blob.objects.filter(id__in=batch).exclude(state=Blob.State.CONDEMNED).count()
-            if alive != len(batch):
-                raise BackupError("Blobs that this set reuses were removed while it was made. Run the backup again.")
+            alive += Blob.objects.filter(id__in=batch).exclude(state=Blob.State.CONDEMNED).values_list("sha256", "size")
+        if len(alive) != len(blob_ids):
+            raise BackupError("Blobs that this set reuses were removed while it was made. Run the backup again.")
         backup_set.blob_ids = idset.packed(blob_ids)
-        backup_set.save()
+        backup_set.save(force_update=True)
+    return alive
 
 
 def batches(ids: Sequence[int]) -> Iterable[Sequence[int]]:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.db import models
 
 from backups import catalogue, idset
+from backups.catalogue import Inventory
 from backups.errors import NowhereWhole
 from backups.leases import Held
 from backups.locations import Place
@@ -27,11 +28,15 @@ STORING_ORDER = ("key", "blob", "body", "envelope")
 
 @dataclass(slots=True)
 class Shelves:
-    """What the reachable places hold of one stream: for each place's name the size of each object by its name."""
+    """What the reachable places hold of one stream: for each place's name the size of each object by its name.
+
+    To each of the locations `in_force` every object is owed.
+    """
 
     places: tuple[Place, ...]
     listed: dict[str, dict[str, int]]
     troubles: dict[str, str]
+    in_force: list[Location]
     notes: list[str] = field(default_factory=list)
 
     def holds(self, place: Place, name: str, size: int) -> bool:
@@ -48,32 +53,45 @@ def look(places: Iterable[Place], stream: uuid.UUID) -> Shelves:
             reachable.append(place)
         except StoreError as problem:
             troubles[place.name] = str(problem)
-    return Shelves(tuple(reachable), listed, troubles)
+    return Shelves(tuple(reachable), listed, troubles, catalogue.locations_in_force())
 
 
-def reconcile(shelves: Shelves, stream: uuid.UUID, lease: Held) -> None:
-    """Makes the catalogue say what the listings say: what vanished or was cut is owed again; a new location is owed everything."""
-    places = {place.location.pk: place for place in shelves.places}
-    known: set[int] = set()
-    with_a_row: dict[int | None, set[int]] = {}
-    gone: dict[int, list[int]] = {}
-    objects = Blob.objects.filter(stream=stream).exclude(state=Blob.State.CONDEMNED)
-    for ident, name, size, location, state in objects.values_list("pk", "name", "size", "copies__location", "copies__state").iterator():
-        known.add(ident)
-        with_a_row.setdefault(location, set()).add(ident)
-        if state == Copy.State.PRESENT and location in places and not shelves.holds(places[location], name, size):
-            gone.setdefault(location, []).append(ident)
-    for location, idents in gone.items():
-        shelves.notes.append(f"{len(idents)} objects were missing or cut at {places[location].name}; they are put back")
-        catalogue.mark_owed(lease, places[location], idents)
-    for location in Location.objects.filter(in_force=True).values_list("pk", flat=True) if known else ():
-        new = [Copy(blob_id=ident, location_id=location) for ident in sorted(known - with_a_row.get(location, set()))]
+def caught_up(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> tuple[Inventory, int]:
+    """Reconciles and catches up; what the catalogue knows after it, and how many copies were put where they were owed."""
+    found = catalogue.inventory(stream, shelves.places)
+    if reconcile(shelves, found, lease) or found.owed:
+        done = catch_up(vault, shelves, stream, lease)
+        return catalogue.inventory(stream, shelves.places), done
+    return found, 0
+
+
+def reconcile(shelves: Shelves, found: Inventory, lease: Held) -> bool:
+    """Makes the catalogue say what the listings say: what vanished or was cut is owed again; a new location is owed everything.
+
+    Returns whether anything had to be written.
+    """
+    written = False
+    for place in shelves.places:
+        gone = [ident for ident, name, size in found.claimed.get(place.location.pk, ()) if not shelves.holds(place, name, size)]
+        if gone:
+            shelves.notes.append(f"{len(gone)} objects were missing or cut at {place.name}; they are put back")
+            catalogue.mark_owed(lease, place, gone)
+            written = True
+    known = found.known
+    for location in shelves.in_force:
+        new = [Copy(blob_id=ident, location=location) for ident in sorted(known - found.with_a_row.get(location.pk, set()))]
         if new:
             Copy.objects.bulk_create(new)
+            written = True
+    return written
 
 
-def recheck(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, blob_ids: set[int]) -> None:
-    """Reads copies, of these objects and of the keys, last checked more than 30 days ago; what is damaged is owed again."""
+def recheck(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, blob_ids: set[int]) -> bool:
+    """Reads copies, of these objects and of the keys, last checked more than 30 days ago; what is damaged is owed again.
+
+    Returns whether any was.
+    """
+    damaged = False
     old, locations = vault.clock() - DIGEST_PERIOD, [place.location for place in shelves.places]
     stale = Copy.objects.filter(location__in=locations, state=Copy.State.PRESENT, checked_at__lt=old, blob__stream=stream)
     found = [copy for copy in stale.select_related("blob") if copy.blob_id in blob_ids or copy.blob.kind == "key"]
@@ -85,6 +103,8 @@ def recheck(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, blob
             else:
                 shelves.notes.append(f"{blob.name} is damaged at {place.name}; it is put back")
                 catalogue.mark_owed(lease, place, [blob.id])
+                damaged = True
+    return damaged
 
 
 def _is_whole(place: Place, blob: Blob) -> bool:
@@ -151,14 +171,19 @@ def note_protection(vault: Vault, backup_set: BackupSet | None) -> list[str]:
     """Records when a set became complete (whole at one location) and protected (whole at all required ones); returns where it is whole."""
     if backup_set is None:
         return []
+    whole = judge_protection(vault, backup_set, catalogue.locations_in_force())
+    backup_set.save(update_fields=["complete_at", "protected_at"])
+    return whole
+
+
+def judge_protection(vault: Vault, backup_set: BackupSet, in_force: Iterable[Location]) -> list[str]:
+    """As `note_protection`, for the caller to save with what else it has to say of the set."""
     whole = places_with(backup_set)
     now = vault.clock()
     if whole:
         backup_set.complete_at = backup_set.complete_at or now
-    required = Location.objects.filter(in_force=True, required=True)
-    if whole and all(location.name in whole for location in required):
+    if whole and all(location.name in whole for location in in_force if location.required):
         backup_set.protected_at = backup_set.protected_at or now
-    backup_set.save(update_fields=["complete_at", "protected_at"])
     return whole
 
 

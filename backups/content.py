@@ -20,7 +20,6 @@ from audit.fields import TrackedFileField
 from audit.files import read_stored
 from audit.models import JournalRow
 from audit.registry import Protected
-from backups import catalogue
 from backups.chunks import MAX_PLAIN_BYTES, Chunk, batched, cut, cut_file
 from backups.depositing import Deposit, Slip
 from backups.manifest import Part
@@ -178,10 +177,10 @@ class ContentReader:
             return None
         digest = self.deposit.key.digest(bytes.fromhex(file.sha256))
         if file.size <= MAX_PLAIN_BYTES:
-            found = catalogue.find_chunk(self.stream, digest, self.deposit.usable)
-            return self.deposit.reuse([found.chunk_id]) if found is not None and found.length == file.size else None
+            found = self.deposit.find(digest)
+            return [self.deposit.reuse(found)] if found is not None and found.length == file.size else None
         for stored in StoredFile.objects.filter(stream=self.stream, digest=digest):
-            slips = self.deposit.reuse(stored.chunk_ids)
+            slips = self.deposit.reuse_all(stored.chunk_ids)
             if slips is not None:
                 return slips
         return None

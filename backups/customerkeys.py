@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterable
 
 from backups import catalogue
+from backups.catching_up import Shelves
 from backups.errors import KeysMissing, NoLocation, NowhereWhole, StreamEnded
 from backups.keyfiles import KeyRing
 from backups.leases import Held
@@ -22,18 +23,18 @@ from backups.stores.contract import StoreError
 from backups.vault import Vault
 
 
-def newest_key(vault: Vault, places: Iterable[Place], stream: uuid.UUID, lease: Held, notes: list[str]) -> StreamKey:
-    """The stream's newest key that these places can give; a new one when there is none, for one location down stops nothing.
+def newest_key(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, keys: Iterable[tuple[str, str]]) -> StreamKey:
+    """The stream's newest key that the shelves' places can give; a new one when there is none, for one location down stops nothing.
 
-    Raises `StreamEnded`, `NoLocation`, `KeysMissing`. A key that could not be had is noted: its sets need the place that has it.
+    `keys` are the names and digests of the stored ones, the newest first. Raises `StreamEnded`, `NoLocation`, `KeysMissing`. A key that
+    could not be had is noted: its sets need the place that has it.
     """
-    places = list(places)
-    for blob in Blob.objects.filter(stream=stream, kind="key", state=Blob.State.STORED).order_by("-id"):
+    for name, sha256 in keys:
         try:
-            return StreamKey.of_text(_number(blob.name), vault.keys.unwrap(fetch(places, blob.name, blob.sha256, notes)))
+            return StreamKey.of_text(_number(name), vault.keys.unwrap(fetch(shelves.places, name, sha256, shelves.notes)))
         except NowhereWhole as problem:
-            notes.append(f"{problem} Another key is used for this set.")
-    return _make_key(vault, places, stream, lease)
+            shelves.notes.append(f"{problem} Another key is used for this set.")
+    return _make_key(vault, shelves, stream, lease)
 
 
 def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int, notes: list[str]) -> StreamKey:
@@ -55,10 +56,10 @@ def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int, not
     raise unopened or NoLocation(f"No location gives the key {name}: {'; '.join(troubles)}.")
 
 
-def _make_key(vault: Vault, places: list[Place], stream: uuid.UUID, lease: Held) -> StreamKey:
-    refuse_ended(places, stream)
+def _make_key(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> StreamKey:
+    refuse_ended(shelves.places, stream)
     used = [_number(name) for name in Blob.objects.filter(stream=stream, kind="key").values_list("name", flat=True)]
-    used += [_number(entry.name) for place in places for entry in place.store.list(f"keys/{stream}/")]
+    used += [_number(name) for listed in shelves.listed.values() for name in listed]
     key = StreamKey.generate(max(used, default=0) + 1)
     wrapped = vault.keys.wrap(key.identity)
     blob = catalogue.intend(
@@ -66,12 +67,12 @@ def _make_key(vault: Vault, places: list[Place], stream: uuid.UUID, lease: Held)
         stream,
         "key",
         str(key.number),
-        owed_to=catalogue.locations_in_force(),
+        owed_to=shelves.in_force,
         sha256=sha256_of(wrapped),
         size=len(wrapped),
     )
     placed, troubles = [], []
-    for place in places:
+    for place in shelves.places:
         try:
             put_and_read_back(place.store, blob.name, wrapped, blob.sha256)
             placed.append(place)
@@ -91,5 +92,5 @@ def refuse_ended(places: Iterable[Place], stream: uuid.UUID) -> None:
 
 
 def _number(name: str) -> int:
-    found = re.search(r"/(\d+)\.age$", name)
+    found = re.search(r"^keys/.*/(\d+)\.age$", name)
     return int(found[1]) if found else 0

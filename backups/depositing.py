@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from backups import catalogue
+from backups.catalogue import Found
 from backups.chunks import Chunk, Pack
 from backups.errors import NoLocation
 from backups.leases import Held
+from backups.locations import Place
 from backups.manifest import ChunkRef
-from backups.models import BackupSet
-from backups.placing import Errand, Lane, wait_a_moment
+from backups.models import BackupSet, Location
+from backups.placing import SMALL_BYTES, Errand, Lane, wait_a_moment
 from backups.sealing import Sealed, StreamKey, seal
 from backups.vault import Vault
 
 SEALED_AHEAD = 1
+# Copies recorded in one transaction; what a killed run had not recorded is read again by the next one.
+RECORDED_TOGETHER = 8
 
 
 @dataclass(slots=True)
@@ -56,12 +60,22 @@ class Deposit:
     """One run's storing. Call `add` for each chunk, `seal_rest` at the end, then `finish`."""
 
     def __init__(
-        self, vault: Vault, lanes: list[Lane], backup_set: BackupSet, key: StreamKey, lease: Held, *, threads: bool = True
+        self,
+        vault: Vault,
+        lanes: list[Lane],
+        backup_set: BackupSet,
+        key: StreamKey,
+        lease: Held,
+        *,
+        usable: set[int],
+        owed_to: Sequence[Location],
+        threads: bool = True,
     ) -> None:
         self.vault, self.lanes, self.set, self.key, self.lease = vault, lanes, backup_set, key, lease
-        self.usable = catalogue.present_at(backup_set.stream_id, [lane.place for lane in lanes])
+        self.usable = set(usable)
         self._earlier = bool(self.usable)
-        self.owed_to = catalogue.locations_in_force()
+        self._stored = catalogue.stored_chunks(self.usable)
+        self.owed_to = owed_to
         self.used: set[int] = set()
         self.new_bytes: dict[int, int] = {}
         self.spool = vault.spool / str(backup_set.id)
@@ -69,7 +83,9 @@ class Deposit:
         self._spooled: dict[int, Path] = {}
         self._waiting: dict[bytes, Slip] = {}
         self._sealing: deque[tuple[Filling, Future[Sealed]]] = deque()
-        self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal") if threads else None
+        self._unrecorded: list[tuple[Place, list[int]]] = []
+        self._threads = threads
+        self._sealer: ThreadPoolExecutor | None = None
 
     def add(self, chunk: Chunk) -> Slip:
         """Stores the chunk unless it is stored already; the slip is complete once its pack is sealed."""
@@ -78,23 +94,32 @@ class Deposit:
         waiting = self._waiting.get(digest)
         if waiting is not None:
             return waiting
-        found = catalogue.find_chunk(self.set.stream_id, digest, self.usable) if self._may_be_stored(chunk) else None
+        found = self.find(digest) if self._may_be_stored(chunk) else None
         if found is not None:
-            self.used.add(found.blob_id)
-            return Slip(found.offset, found.length, sha256.hex(), found.blob_sha256, found.chunk_id)
+            return self.reuse(found, sha256.hex())
         return self._pack(chunk, sha256, digest)
 
     def _may_be_stored(self, chunk: Chunk) -> bool:
         """Rows hold their keys, so only an earlier run can have stored the same ones; files may be equal in one run."""
         return self._earlier or not chunk.rows
 
-    def reuse(self, chunk_ids: Iterable[int]) -> list[Slip] | None:
+    def find(self, digest: bytes) -> Found | None:
+        """The stored chunk of that keyed digest, where there is one in a usable blob."""
+        if self._stored is None:
+            return catalogue.find_chunk(self.set.stream_id, digest, self.usable)
+        return self._stored.get(digest)
+
+    def reuse(self, found: Found, sha256: str = "") -> Slip:
+        """The slip for a chunk that is stored already."""
+        self.used.add(found.blob_id)
+        return Slip(found.offset, found.length, sha256, found.blob_sha256, found.chunk_id)
+
+    def reuse_all(self, chunk_ids: Iterable[int]) -> list[Slip] | None:
         """Slips for chunks that are stored already, in their order; None when one of them no longer is."""
         found = catalogue.chunks_by_id(list(chunk_ids), self.usable)
         if found is None:
             return None
-        self.used.update(one.blob_id for one in found)
-        return [Slip(one.offset, one.length, "", one.blob_sha256, one.chunk_id) for one in found]
+        return [self.reuse(one) for one in found]
 
     def _pack(self, chunk: Chunk, sha256: bytes, digest: bytes) -> Slip:
         if not self._filling.pack.has_room(chunk):
@@ -114,7 +139,8 @@ class Deposit:
         self.attend()
 
     def _sealed_soon(self, pack: Pack) -> Future[Sealed]:
-        if self._sealer is not None:
+        if self._threads and pack.size > SMALL_BYTES:
+            self._sealer = self._sealer or ThreadPoolExecutor(1, thread_name_prefix="seal")
             return self._sealer.submit(lambda: seal(pack.plain(), self.key.recipient))
         future: Future[Sealed] = Future()
         future.set_result(seal(pack.plain(), self.key.recipient))
@@ -123,16 +149,25 @@ class Deposit:
     def _take_sealed(self) -> None:
         filling, future = self._sealing.popleft()
         sealed = future.result()
-        path = self._spool(sealed)
+        path = self._spool(sealed) if filling.pack.size > SMALL_BYTES else None  # few are small, so they may wait in memory
         blob, rows = catalogue.intend_pack(self.lease, self.set, sealed, filling.pack, self.key, owed_to=self.owed_to)
         for slip, row in zip(filling.slips, rows, strict=True):
             slip.blob_sha256, slip.chunk_id = sealed.sha256, row.id
             self._waiting.pop(bytes(row.digest), None)
+            self._hold(bytes(row.digest), Found(row.id, blob.id, sealed.sha256, row.offset, row.length))
         self.used.add(blob.id)
         self.usable.add(blob.id)
         self.new_bytes[blob.id] = len(sealed.data)
-        self._spooled[blob.id] = path
-        self.place(Errand(blob.id, blob.name, sealed.sha256, path=path))
+        if path is not None:
+            self._spooled[blob.id] = path
+        self.place(Errand(blob.id, blob.name, sealed.sha256, path=path, given=sealed.data if path is None else None))
+
+    def _hold(self, digest: bytes, chunk: Found) -> None:
+        """Keeps it with the stored ones, until they are too many to be held: then the catalogue is asked for each."""
+        if self._stored is not None:
+            self._stored[digest] = chunk
+            if len(self._stored) > catalogue.FEW_CHUNKS:
+                self._stored = None
 
     def _spool(self, sealed: Sealed) -> Path:
         self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -146,13 +181,20 @@ class Deposit:
             lane.submit(errand)
 
     def attend(self) -> None:
-        """Records what the lanes have placed since the last look, and keeps the lease."""
+        """Notices what the lanes have placed since the last look, records it once it is enough, and keeps the lease."""
         self.lease.keep()
-        placed = [(lane.place, new) for lane in self.lanes if (new := lane.newly_placed())]
-        if placed:
-            catalogue.mark_placed(self.lease, placed, self.vault.clock())
+        self._unrecorded += [(lane.place, new) for lane in self.lanes if (new := lane.newly_placed())]
+        if sum(len(ids) for _, ids in self._unrecorded) >= RECORDED_TOGETHER:
+            self.record()
         for blob_id in [one for one in self._spooled if all(lane.trouble or one in lane.placed for lane in self.lanes)]:
             self._spooled.pop(blob_id).unlink()
+
+    def record(self) -> None:
+        """Records what was placed and is not recorded yet; with the caller's transaction, where there is one of the lease."""
+        self._unrecorded += [(lane.place, new) for lane in self.lanes if (new := lane.newly_placed())]
+        if self._unrecorded:
+            catalogue.mark_placed(self.lease, self._unrecorded, self.vault.clock())
+        self._unrecorded = []
 
     def seal_rest(self) -> None:
         """Every slip is complete after it."""
@@ -161,12 +203,14 @@ class Deposit:
             self._take_sealed()
 
     def finish(self) -> None:
-        """Waits until each lane has placed everything or given up. Raises `NoLocation` when all of them gave up."""
+        """Waits until each lane has placed everything or given up; what was placed is still to be recorded. Raises `NoLocation` when all
+        of them gave up."""
         while any(lane.busy for lane in self.lanes):
             wait_a_moment(self.lanes)
             self.attend()
         self.attend()
         if all(lane.trouble for lane in self.lanes):
+            self.record()
             raise NoLocation("; ".join(f"{lane.place.name}: {lane.trouble}" for lane in self.lanes))
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from audit.signing import BadSignature, verify
 from backups import catalogue, idset
+from backups.catalogue import Inventory
 from backups.catching_up import STORING_ORDER, Shelves, note_protection
 from backups.errors import NowhereWhole
 from backups.leases import Held, fenced
@@ -96,12 +97,16 @@ def _abandon(vault: Vault, backup_set: BackupSet, lease: Held) -> None:
     shutil.rmtree(vault.spool / str(backup_set.id), ignore_errors=True)
 
 
-def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> Swept:
-    """Removes what no set names, everywhere that can be reached; the next sweep goes on with the rest.
+def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, found: Inventory) -> Swept:
+    """Removes what no set names, everywhere that can be reached; the next sweep goes on with the rest. `found` is what was known when
+    the run began: it told whether there can be anything to remove, for the run itself leaves nothing.
 
     Envelopes go first, then bodies, then blobs, and a place that refuses one is asked for no other: killed at any moment, no envelope
     stands without all that it names.
     """
+    strange = tuple(unknown(shelves, found))
+    if not (found.doubtful or found.condemned):
+        return Swept(unknown=strange)
     condemn(stream, lease)
     removed, left = 0, []
     reachable = {place.location.pk: place for place in shelves.places}
@@ -119,7 +124,7 @@ def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> Swe
         if not blob.copies.exists():
             blob.delete()
             removed += 1
-    return Swept(removed, tuple(unknown(shelves, stream)), tuple(left))
+    return Swept(removed, strange, tuple(left))
 
 
 def _removed(store: Store, name: str) -> str:
@@ -150,7 +155,6 @@ def _unnamed(stream: uuid.UUID) -> list[int]:
     return [ident for ident, kind, made_by in stored if (kind, made_by) in given_up or (kind == "blob" and ident not in named)]
 
 
-def unknown(shelves: Shelves, stream: uuid.UUID) -> list[str]:
-    """Names at the places that no row knows."""
-    known = set(Blob.objects.filter(stream=stream).values_list("name", flat=True))
-    return sorted({f"{place.name}:{name}" for place in shelves.places for name in shelves.listed[place.name] if name not in known})
+def unknown(shelves: Shelves, found: Inventory) -> list[str]:
+    """Names at the places that no row knew when they were listed."""
+    return sorted({f"{place.name}:{name}" for place in shelves.places for name in shelves.listed[place.name] if name not in found.names})

@@ -34,6 +34,11 @@ class Place:
     def name(self) -> str:
         return self.location.name
 
+    @property
+    def near(self) -> bool:
+        """Whether it is a folder: no network to wait for."""
+        return self.store.url.startswith("file:")
+
 
 @dataclass(frozen=True, slots=True)
 class Named:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 
 from audit import canonical
 from audit.models import Stream
 from backups import catalogue, catching_up, leases, leftovers
+from backups.catalogue import Inventory
 from backups.catching_up import Shelves
 from backups.content import ContentReader
 from backups.customerkeys import newest_key, refuse_ended
@@ -73,15 +74,14 @@ def back_up(
         shelves = _open_shelves(vault, stream.id)
         refuse_ended(shelves.places, stream.id)
         leftovers.settle(vault, shelves, stream.id, lease)
-        catching_up.reconcile(shelves, stream.id, lease)
-        caught_up = catching_up.catch_up(vault, shelves, stream.id, lease)
+        found, caught_up = catching_up.caught_up(vault, shelves, stream.id, lease)
         backup_set = _begin(vault, stream, night, policy)
         try:
-            whole_at = _make(vault, shelves, backup_set, lease, progress, workers)
+            whole_at = _make(vault, shelves, found, backup_set, lease, progress, workers)
         except Exception as problem:
             _fail(vault, backup_set, problem)
             raise
-        swept = leftovers.sweep(vault, shelves, stream.id, lease)
+        swept = leftovers.sweep(vault, shelves, stream.id, lease, found)
     return Outcome(backup_set, whole_at, shelves.troubles, [*shelves.notes, *_notes_of(swept)], caught_up)
 
 
@@ -94,8 +94,7 @@ def catch_up(vault: Vault, stream: Stream) -> dict[str, str]:
         shelves = _open_shelves(vault, stream.id)
         refuse_ended(shelves.places, stream.id)
         leftovers.settle(vault, shelves, stream.id, lease)
-        catching_up.reconcile(shelves, stream.id, lease)
-        catching_up.catch_up(vault, shelves, stream.id, lease)
+        catching_up.caught_up(vault, shelves, stream.id, lease)
     return shelves.troubles
 
 
@@ -123,27 +122,33 @@ def _fail(vault: Vault, backup_set: BackupSet, problem: Exception) -> None:
         making.update(state=BackupSet.State.ABANDONED, ended_at=vault.clock(), trouble=trouble)
 
 
-def _make(vault: Vault, shelves: Shelves, backup_set: BackupSet, lease: Held, progress: Progress, workers: int) -> list[str]:
-    key = newest_key(vault, shelves.places, backup_set.stream_id, lease, shelves.notes)
+def _make(
+    vault: Vault, shelves: Shelves, found: Inventory, backup_set: BackupSet, lease: Held, progress: Progress, workers: int
+) -> list[str]:
+    key = newest_key(vault, shelves, backup_set.stream_id, lease, found.keys)
     backup_set.key_number = key.number
     lanes = [Lane(place, workers) for place in shelves.places]
-    deposit = Deposit(vault, lanes, backup_set, key, lease, threads=bool(workers))
+    deposit = Deposit(vault, lanes, backup_set, key, lease, usable=found.usable, owed_to=shelves.in_force, threads=bool(workers))
     try:
         parts = ContentReader(vault, backup_set, deposit, progress).read()
         deposit.finish()
-        catching_up.recheck(vault, shelves, backup_set.stream_id, lease, deposit.used)
+        damaged = catching_up.recheck(vault, shelves, backup_set.stream_id, lease, deposit.used)
         sealed = _sealed_body(backup_set, parts, key)
         with leases.fenced(lease):
+            deposit.record()
             _count(backup_set, parts, deposit)
-            catalogue.register_blobs(lease, backup_set, deposit.used)
+            named = catalogue.register_blobs(lease, backup_set, deposit.used)
             body = _intended(deposit, backup_set, "body", sealed.data, sealed.plain_size)
         _place(deposit, body, sealed.data, deposit.lanes)
-        _place_envelope(vault, deposit, backup_set, parts, body)
-        catching_up.catch_up(vault, shelves, backup_set.stream_id, lease)
+        everywhere = _place_envelope(vault, deposit, backup_set, parts, body, named)
+        if damaged or not everywhere:
+            deposit.record()
+            catching_up.catch_up(vault, shelves, backup_set.stream_id, lease)
+        whole_at = _finish(vault, backup_set, deposit)
     finally:
         deposit.close()
     shelves.troubles.update({lane.place.name: lane.trouble for lane in lanes if lane.trouble})
-    return _finish(vault, backup_set, lease)
+    return whole_at
 
 
 def _count(backup_set: BackupSet, parts: list[Part], deposit: Deposit) -> None:
@@ -179,8 +184,10 @@ def _place(deposit: Deposit, blob: Blob, data: bytes, lanes: list[Lane]) -> None
     deposit.finish()
 
 
-def _place_envelope(vault: Vault, deposit: Deposit, backup_set: BackupSet, parts: list[Part], body: Blob) -> None:
-    named = sorted(one for batch in catalogue.batches(sorted(deposit.used)) for one in _digests_and_sizes(batch))
+def _place_envelope(
+    vault: Vault, deposit: Deposit, backup_set: BackupSet, parts: list[Part], body: Blob, named: list[tuple[str, int]]
+) -> bool:
+    """Where all that the set names is; `named` are the digests and sizes of its blobs. Returns whether every lane has placed it."""
     envelope = {
         "format": FORMAT,
         "kind": "set",
@@ -194,7 +201,7 @@ def _place_envelope(vault: Vault, deposit: Deposit, backup_set: BackupSet, parts
         "key": backup_set.key_number,
         "schema": schema_digest(parts),
         "body": {"name": body.name, "sha256": body.sha256, "size": body.size, "plain_size": body.plain_size},
-        "blobs": [[sha256, size] for sha256, size in named],
+        "blobs": [[sha256, size] for sha256, size in sorted(named)],
         "counts": {
             "rows": backup_set.rows,
             "history": backup_set.history_rows,
@@ -204,13 +211,12 @@ def _place_envelope(vault: Vault, deposit: Deposit, backup_set: BackupSet, parts
         },
     }
     data = json.dumps(vault.signer.sign(envelope), sort_keys=True, separators=(",", ":")).encode() + b"\n"
-    blob = _intended(deposit, backup_set, "envelope", data)
-    missing = catching_up.missing_by_place([lane.place for lane in deposit.lanes], backup_set)
+    with leases.fenced(deposit.lease):
+        deposit.record()
+        missing = catching_up.missing_by_place([lane.place for lane in deposit.lanes], backup_set)
+        blob = _intended(deposit, backup_set, "envelope", data)
     _place(deposit, blob, data, [lane for lane in deposit.lanes if not missing[lane.place.name]])
-
-
-def _digests_and_sizes(ids: Sequence[int]) -> Iterable[tuple[str, int]]:
-    return Blob.objects.filter(id__in=ids).values_list("sha256", "size")
+    return all(blob.id in lane.placed for lane in deposit.lanes)
 
 
 def schema_digest(parts: list[Part]) -> str:
@@ -219,13 +225,14 @@ def schema_digest(parts: list[Part]) -> str:
     return hashlib.sha256(canonical.dump_bytes(described)).hexdigest()
 
 
-def _finish(vault: Vault, backup_set: BackupSet, lease: Held) -> list[str]:
-    with leases.fenced(lease):
-        whole_at = catching_up.note_protection(vault, backup_set)
+def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit) -> list[str]:
+    with leases.fenced(deposit.lease):
+        deposit.record()
+        whole_at = catching_up.judge_protection(vault, backup_set, deposit.owed_to)
         if backup_set.complete_at is None:
             raise NoLocation("The set is whole at no location.")
         backup_set.state, backup_set.ended_at = BackupSet.State.MADE, vault.clock()
-        backup_set.save(update_fields=["state", "ended_at"])
+        backup_set.save(update_fields=["complete_at", "protected_at", "state", "ended_at"])
     return whole_at
 
 

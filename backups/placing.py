@@ -14,6 +14,8 @@ from backups.locations import Place
 from backups.stores.contract import AlreadyThere, Damaged, Missing, Store, StoreError
 
 WORKERS = 2
+# A folder takes no more than this sooner than a thread is handed it.
+SMALL_BYTES = 256 * 1024
 
 
 def sha256_of(data: bytes) -> str:
@@ -64,6 +66,10 @@ class Errand:
     path: Path | None = None
     given: bytes | None = None
 
+    @property
+    def small(self) -> bool:
+        return self.given is not None and len(self.given) <= SMALL_BYTES
+
     def data(self) -> bytes:
         return self.given if self.given is not None else self.path.read_bytes()  # type: ignore[union-attr]
 
@@ -71,7 +77,7 @@ class Errand:
 class Lane:
     """One place's uploads during one run. At the first trouble the lane stops; what it misses stays owed.
 
-    With `workers` 0 everything happens at once in the caller's thread (for the simulation).
+    What is small goes to a folder at once, in the caller's thread; with `workers` 0 everything goes so everywhere (for the simulation).
     """
 
     def __init__(self, place: Place, workers: int = WORKERS) -> None:
@@ -79,14 +85,20 @@ class Lane:
         self.trouble = ""
         self.placed: set[int] = set()
         self._new: list[int] = []
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix=f"place-{place.name}") if workers else None
+        self._workers = workers
+        self._executor: ThreadPoolExecutor | None = None
         self._futures: set[Future[int | None]] = set()
 
     def submit(self, errand: Errand) -> None:
-        if self._executor is None:
+        if not self._workers or (self.place.near and errand.small):
             self._finished(self._run(errand))
         else:
-            self._futures.add(self._executor.submit(self._run, errand))
+            self._futures.add(self._threads().submit(self._run, errand))
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix=f"place-{self.place.name}")
+        return self._executor
 
     def _run(self, errand: Errand) -> int | None:
         if self.trouble:

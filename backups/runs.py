@@ -234,13 +234,18 @@ class _Attempt:
 
 
 def work_off(vault: Vault, run_id: int) -> Run | None:
-    """One attempt at the run: a set, or what a set still lacks. The run as it stands after it; None when it was not to be begun.
+    """As `attempted`; the run as it stands after it, None when it was not to be begun."""
+    return Run.objects.select_related("stream").get(pk=run_id) if attempted(vault, run_id) else None
+
+
+def attempted(vault: Vault, run_id: int) -> bool:
+    """One attempt at the run: a set, or what a set still lacks. Returns whether it was to be begun.
 
     Raises nothing that a customer's data or a location can cause: it is recorded with the run.
     """
-    attempt = _begin(run_id, vault.clock())
+    attempt = _begin(vault, run_id)
     if attempt is None:
-        return None
+        return False
     try:
         _fill(vault, attempt)
     except RunStopped as stopped:
@@ -253,11 +258,12 @@ def work_off(vault: Vault, run_id: int) -> Run | None:
         if not isinstance(problem, BackupError):
             logger.exception("Run %s failed", run_id)
         attempt.tried_again(vault.clock(), f"{type(problem).__name__}: {problem}", error=type(problem).__name__)
-    return Run.objects.select_related("stream").get(pk=run_id)
+    return True
 
 
-def _begin(run_id: int, now: datetime) -> _Attempt | None:
+def _begin(vault: Vault, run_id: int) -> _Attempt | None:
     """Begins an attempt, counted now. One process wins."""
+    now = vault.clock()
     run = due_runs(now).filter(pk=run_id).select_related("stream").first()
     if run is None:
         return None
@@ -267,7 +273,7 @@ def _begin(run_id: int, now: datetime) -> _Attempt | None:
         return None
     for name, value in begun.items():
         setattr(run, name, value)
-    return _Attempt(run, _policy_of(run))
+    return _Attempt(run, vault.policy(run.policy))
 
 
 def _policy_of(run: Run) -> Policy:

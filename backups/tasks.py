@@ -10,6 +10,7 @@ from django.conf import settings
 from audit import actors, evidence
 from backups import heartbeats, keyfiles, queueing, runs
 from backups import vault as vaults
+from backups.models import Run
 from backups.queueing import DESTROYER, WORKER
 
 TURN_SECONDS = 20.0
@@ -30,17 +31,20 @@ def look() -> None:
 def work_off(run_ids: Sequence[int]) -> list[str]:
     """One attempt at each of the runs; returns their states. Each is begun, leased and recorded by itself. Runs that a long one held up
     are given back, for another worker may be free."""
-    vault, began, states = vaults.from_settings(), time.monotonic(), []
+    vault, began, begun = vaults.from_settings(), time.monotonic(), set()
+    done = 0
     for at, run_id in enumerate(run_ids):
         if at and time.monotonic() - began > TURN_SECONDS:
             queueing.give_back(run_ids[at:], vaults.clock())
             break
         heartbeats.beat(WORKER)
         with actors.acting("worker", reason="a run that is due", source=f"run:{run_id}"):
-            run = runs.work_off(vault, run_id)
-        states.append(run.state if run is not None else "not due")
+            if runs.attempted(vault, run_id):
+                begun.add(run_id)
+        done = at + 1
     heartbeats.beat(WORKER)
-    return states
+    states = dict(Run.objects.filter(pk__in=begun).values_list("pk", "state"))
+    return [states.get(run_id, "not due") for run_id in run_ids[:done]]
 
 
 def sign_evidence() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ from backups import keyfiles, locations, policies
 from backups.errors import NoLocation
 from backups.keyfiles import KeyRing
 from backups.locations import Place
+from backups.models import BackupPolicy
+from backups.policy import Policy
 
 UTC = ZoneInfo("UTC")
 SEEN_TO = timedelta(minutes=1)
@@ -33,6 +35,13 @@ class Vault:
     clock: Callable[[], datetime] = clocks.now
     zone: ZoneInfo = UTC
     software_version: str = ""
+    _policies: dict[int, Policy] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def policy(self, number: int) -> Policy:
+        """The policy's version of that number, which never changes: read once."""
+        if number not in self._policies:
+            self._policies[number] = BackupPolicy.objects.get(number=number).pure
+        return self._policies[number]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -19,6 +19,7 @@ from backups.errors import Busy, NoLocation, StreamEnded
 from backups.leases import holding, lease_name
 from backups.models import BackupSet, Blob, Chunk, Copy, Location
 from backups.nightly import Outcome, back_up
+from backups.placing import SMALL_BYTES
 from backups.restore import restore
 from backups.vault import Vault
 from subscriptions.models import DataRecord, Link, UploadedContent
@@ -226,6 +227,8 @@ def test_objects_that_nobody_stored_are_reported_and_left(acme: Any, vault: Vaul
 
 def test_a_full_spool_disk_leaves_no_set_and_no_lease(acme: Any, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(acme)
+    # What is small does not lie in the spool.
+    UploadedContent.objects.create(customer=acme, name="large.bin", file=ContentFile(b"large" * SMALL_BYTES, name="large.bin"))
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
