@@ -18,8 +18,21 @@ from backups.locations import Place
 from backups.manifest import object_name
 from backups.models import BackupSet, Blob, Chunk, Copy, Location
 from backups.sealing import Sealed, StreamKey
+from backups.statements import ask, change
 
 BATCH = 500
+
+_BLOBS, _COPIES, _LOCATIONS, _SETS = (model._meta.db_table for model in (Blob, Copy, Location, BackupSet))
+_OF_A_BLOB = "stream_id, kind, state, name, sha256, size, plain_size, made_by_id"
+_INTEND = f"INSERT INTO {_BLOBS} ({_OF_A_BLOB}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id"  # noqa: S608  (names from the models)
+_KNOWN = (
+    "SELECT b.id, b.kind, b.state, b.name, b.sha256, b.size, s.state, c.location_id, c.state "  # noqa: S608
+    f"FROM {_BLOBS} b LEFT JOIN {_COPIES} c ON c.blob_id = b.id LEFT JOIN {_SETS} s ON s.id = b.made_by_id "
+    "WHERE b.stream_id = %s ORDER BY b.id DESC"
+)
+_OWE = f"INSERT INTO {_COPIES} (blob_id, location_id, state) SELECT %s, id, %s FROM {_LOCATIONS} WHERE id IN (%s)"  # noqa: S608
+_PRESENT = f"UPDATE {_COPIES} SET state = %s, checked_at = %s WHERE location_id IN (%s) AND blob_id IN (%s)"  # noqa: S608
+_STORED = f"UPDATE {_BLOBS} SET state = %s WHERE state = %s AND id IN (%s)"  # noqa: S608
 # Up to these a stream's chunks are looked up together, else one by one.
 FEW_BLOBS, FEW_CHUNKS = 300, 2000
 
@@ -56,7 +69,7 @@ class Inventory:
         return set().union(*self.with_a_row.values())
 
     def add(self, row: tuple[Any, ...], at: set[int]) -> None:
-        """One object's row with one of its copies', as `inventory` asks for them; `at` are the locations that can be reached."""
+        """One object's row with one of its copies', as `_KNOWN` asks for them; `at` are the locations that can be reached."""
         ident, kind, state, name, sha256, size, maker, location, copy = row
         self.names.add(name)
         if state == Blob.State.CONDEMNED:
@@ -79,8 +92,7 @@ class Inventory:
 def inventory(stream: uuid.UUID, places: Iterable[Place]) -> Inventory:
     """All that is known of the stream's objects and their copies, in one query."""
     found, at = Inventory(), {place.location.pk for place in places}
-    columns = ("pk", "kind", "state", "name", "sha256", "size", "made_by__state", "copies__location", "copies__state")
-    for row in Blob.objects.filter(stream=stream).order_by("-pk").values_list(*columns).iterator():
+    for row in ask(_KNOWN, stream):
         found.add(row, at)
     return found
 
@@ -113,8 +125,9 @@ def intend(
         made_by=made_by,
     )
     with fenced(lease):
-        blob.save(force_insert=True)
-        Copy.objects.bulk_create(Copy(blob=blob, location=location) for location in owed_to)
+        columns = (stream, kind, blob.state, blob.name, sha256, size, plain_size, made_by and made_by.pk)
+        [(blob.id,)] = ask(_INTEND, *columns)
+        change(_OWE, blob.id, Copy.State.OWED, [location.pk for location in owed_to])
     return blob
 
 
@@ -160,8 +173,8 @@ def mark_placed(lease: Held, placed: Iterable[tuple[Place, Sequence[int]]], now:
     with fenced(lease):
         for ids, locations in by_ids.items():
             for batch in batches(ids):
-                Copy.objects.filter(location__in=locations, blob_id__in=batch).update(state=Copy.State.PRESENT, checked_at=now)
-                Blob.objects.filter(id__in=batch, state=Blob.State.INTENDED).update(state=Blob.State.STORED)
+                change(_PRESENT, Copy.State.PRESENT, now, [one.pk for one in locations], batch)
+                change(_STORED, Blob.State.STORED, Blob.State.INTENDED, batch)
 
 
 def mark_owed(lease: Held, place: Place, blob_ids: Iterable[int]) -> None:

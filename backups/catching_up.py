@@ -17,10 +17,15 @@ from backups.locations import Place
 from backups.manifest import stream_folder
 from backups.models import BackupSet, Blob, Copy, Location
 from backups.placing import fetch, put_and_read_back, sha256_of
+from backups.statements import ask
 from backups.stores.contract import StoreError
 from backups.vault import Vault
 
 DIGEST_PERIOD = timedelta(days=30)
+_STALE = (
+    f"SELECT 1 FROM {Blob._meta.db_table} b JOIN {Copy._meta.db_table} c ON c.blob_id = b.id "  # noqa: S608  (names from the models)
+    "WHERE b.stream_id = %s AND c.checked_at < %s LIMIT 1"
+)
 
 # Blobs, then what names them: a set exists at a place once its envelope does.
 STORING_ORDER = ("key", "blob", "body", "envelope")
@@ -93,6 +98,8 @@ def recheck(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, blob
     """
     damaged = False
     old, locations = vault.clock() - DIGEST_PERIOD, [place.location for place in shelves.places]
+    if not ask(_STALE, stream, old):
+        return False
     stale = Copy.objects.filter(location__in=locations, state=Copy.State.PRESENT, checked_at__lt=old, blob__stream=stream)
     found = [copy for copy in stale.select_related("blob") if copy.blob_id in blob_ids or copy.blob.kind == "key"]
     for place in shelves.places:

@@ -23,15 +23,18 @@ from backups.stores.contract import StoreError
 from backups.vault import Vault
 
 
-def newest_key(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, keys: Iterable[tuple[str, str]]) -> StreamKey:
+def newest_key(
+    vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, keys: Iterable[tuple[str, str]]
+) -> tuple[StreamKey, list[tuple[Place, list[int]]]]:
     """The stream's newest key that the shelves' places can give; a new one when there is none, for one location down stops nothing.
 
-    `keys` are the names and digests of the stored ones, the newest first. Raises `StreamEnded`, `NoLocation`, `KeysMissing`. A key that
+    With it come the copies of a new one, by place, which the caller records. `keys` are the names and digests of the stored ones, the
+    newest first. Raises `StreamEnded`, `NoLocation`, `KeysMissing`. A key that
     could not be had is noted: its sets need the place that has it.
     """
     for name, sha256 in keys:
         try:
-            return StreamKey.of_text(_number(name), vault.keys.unwrap(fetch(shelves.places, name, sha256, shelves.notes)))
+            return StreamKey.of_text(_number(name), vault.keys.unwrap(fetch(shelves.places, name, sha256, shelves.notes))), []
         except NowhereWhole as problem:
             shelves.notes.append(f"{problem} Another key is used for this set.")
     return _make_key(vault, shelves, stream, lease)
@@ -56,7 +59,7 @@ def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int, not
     raise unopened or NoLocation(f"No location gives the key {name}: {'; '.join(troubles)}.")
 
 
-def _make_key(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> StreamKey:
+def _make_key(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> tuple[StreamKey, list[tuple[Place, list[int]]]]:
     refuse_ended(shelves.places, stream)
     used = [_number(name) for name in Blob.objects.filter(stream=stream, kind="key").values_list("name", flat=True)]
     used += [_number(name) for listed in shelves.listed.values() for name in listed]
@@ -75,13 +78,12 @@ def _make_key(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) ->
     for place in shelves.places:
         try:
             put_and_read_back(place.store, blob.name, wrapped, blob.sha256)
-            placed.append(place)
+            placed.append((place, [blob.id]))
         except StoreError as problem:
             troubles.append(f"{place.name}: {problem}")
-    catalogue.mark_placed(lease, [(place, [blob.id]) for place in placed], vault.clock())
     if not placed:
         raise NoLocation(f"The customer's new key could not be stored anywhere: {'; '.join(troubles)}.")
-    return key
+    return key, placed
 
 
 def refuse_ended(places: Iterable[Place], stream: uuid.UUID) -> None:

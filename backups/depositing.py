@@ -69,6 +69,7 @@ class Deposit:
         *,
         usable: set[int],
         owed_to: Sequence[Location],
+        unrecorded: list[tuple[Place, list[int]]],
         threads: bool = True,
     ) -> None:
         self.vault, self.lanes, self.set, self.key, self.lease = vault, lanes, backup_set, key, lease
@@ -83,7 +84,7 @@ class Deposit:
         self._spooled: dict[int, Path] = {}
         self._waiting: dict[bytes, Slip] = {}
         self._sealing: deque[tuple[Filling, Future[Sealed]]] = deque()
-        self._unrecorded: list[tuple[Place, list[int]]] = []
+        self._unrecorded = list(unrecorded)
         self._threads = threads
         self._sealer: ThreadPoolExecutor | None = None
 

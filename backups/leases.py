@@ -20,8 +20,13 @@ from django.db import transaction
 
 from backups.errors import Busy, LeaseLost
 from backups.models import Lease
+from backups.statements import ask, change, locked
 
 LENGTH = timedelta(seconds=settings.L2L_LEASE_SECONDS)
+
+_TABLE = Lease._meta.db_table
+_OURS = f"SELECT epoch FROM {_TABLE} WHERE name = %s AND epoch = %s AND expires_at > %s"  # noqa: S608  (names from the model)
+_RELEASE = f"UPDATE {_TABLE} SET expires_at = %s WHERE name = %s AND epoch = %s"  # noqa: S608
 
 
 @dataclass(slots=True)
@@ -91,7 +96,7 @@ def take(name: str, *, doing: str, clock: Callable[[], datetime], holder: str = 
 
 def release(held: Held) -> None:
     """Gives the lease back; nothing happens when it is ours no longer."""
-    Lease.objects.filter(name=held.name, epoch=held.epoch).update(expires_at=held.clock())
+    change(_RELEASE, held.clock(), held.name, held.epoch)
 
 
 @contextmanager
@@ -101,8 +106,7 @@ def fenced(held: Held) -> Iterator[None]:
         yield
         return
     with transaction.atomic():
-        ours = Lease.objects.select_for_update().filter(name=held.name, epoch=held.epoch, expires_at__gt=held.clock())
-        if not ours.values_list("epoch"):
+        if not ask(locked(_OURS), held.name, held.epoch, held.clock()):
             raise LeaseLost(f"The lease '{held.name}' ran out before this step could be recorded. Run it again.")
         held.inside = True
         try:

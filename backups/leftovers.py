@@ -21,8 +21,14 @@ from backups.locations import Place
 from backups.manifest import BadManifest, check_envelope, object_name
 from backups.models import BackupSet, Blob, Copy
 from backups.placing import fetch, sha256_of
+from backups.statements import ask
 from backups.stores.contract import Store, StoreError
 from backups.vault import Vault
+
+_OPEN = (
+    f"SELECT 1 FROM {Blob._meta.db_table} WHERE stream_id = %s AND state = %s "  # noqa: S608  (names from the models)
+    f"UNION ALL SELECT 1 FROM {BackupSet._meta.db_table} WHERE stream_id = %s AND state = %s"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Swept:
 
 def settle(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> None:
     """Ends what runs that are over left open. We hold the lease, so no set in the making has anybody who makes it."""
+    if not ask(_OPEN, stream, Blob.State.INTENDED, stream, BackupSet.State.MAKING):
+        return
     adopt(vault, shelves, stream, lease)
     for backup_set in BackupSet.objects.filter(stream=stream, state=BackupSet.State.MAKING):
         if _finished_after_all(vault, shelves, backup_set, lease):

@@ -125,10 +125,20 @@ def _fail(vault: Vault, backup_set: BackupSet, problem: Exception) -> None:
 def _make(
     vault: Vault, shelves: Shelves, found: Inventory, backup_set: BackupSet, lease: Held, progress: Progress, workers: int
 ) -> list[str]:
-    key = newest_key(vault, shelves, backup_set.stream_id, lease, found.keys)
+    key, unrecorded = newest_key(vault, shelves, backup_set.stream_id, lease, found.keys)
     backup_set.key_number = key.number
     lanes = [Lane(place, workers) for place in shelves.places]
-    deposit = Deposit(vault, lanes, backup_set, key, lease, usable=found.usable, owed_to=shelves.in_force, threads=bool(workers))
+    deposit = Deposit(
+        vault,
+        lanes,
+        backup_set,
+        key,
+        lease,
+        usable=found.usable,
+        owed_to=shelves.in_force,
+        unrecorded=unrecorded,
+        threads=bool(workers),
+    )
     try:
         parts = ContentReader(vault, backup_set, deposit, progress).read()
         deposit.finish()

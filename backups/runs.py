@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -235,15 +236,21 @@ class _Attempt:
 
 def work_off(vault: Vault, run_id: int) -> Run | None:
     """As `attempted`; the run as it stands after it, None when it was not to be begun."""
-    return Run.objects.select_related("stream").get(pk=run_id) if attempted(vault, run_id) else None
+    run = due_among([run_id], vault.clock()).get(run_id)
+    return Run.objects.select_related("stream").get(pk=run_id) if run is not None and attempted(vault, run) else None
 
 
-def attempted(vault: Vault, run_id: int) -> bool:
-    """One attempt at the run: a set, or what a set still lacks. Returns whether it was to be begun.
+def due_among(run_ids: Iterable[int], now: datetime) -> dict[int, Run]:
+    """Those of the runs that may begin now, by their ids."""
+    return due_runs(now).select_related("stream").in_bulk(list(run_ids))
+
+
+def attempted(vault: Vault, run: Run) -> bool:
+    """One attempt at a run that was due: a set, or what a set still lacks. Returns whether it was to be begun.
 
     Raises nothing that a customer's data or a location can cause: it is recorded with the run.
     """
-    attempt = _begin(vault, run_id)
+    attempt = _begin(vault, run)
     if attempt is None:
         return False
     try:
@@ -256,19 +263,16 @@ def attempted(vault: Vault, run_id: int) -> bool:
         attempt.tried_again(vault.clock(), str(lost), error="LeaseLost")
     except Exception as problem:
         if not isinstance(problem, BackupError):
-            logger.exception("Run %s failed", run_id)
+            logger.exception("Run %s failed", run.pk)
         attempt.tried_again(vault.clock(), f"{type(problem).__name__}: {problem}", error=type(problem).__name__)
     return True
 
 
-def _begin(vault: Vault, run_id: int) -> _Attempt | None:
-    """Begins an attempt, counted now. One process wins."""
+def _begin(vault: Vault, run: Run) -> _Attempt | None:
+    """Begins an attempt, counted now, unless one was begun or somebody decided since the run was looked at. One process wins."""
     now = vault.clock()
-    run = due_runs(now).filter(pk=run_id).select_related("stream").first()
-    if run is None:
-        return None
     begun = {"attempts": run.attempts + 1, "started_at": now, "holder": process_name()}
-    same = Run.objects.filter(pk=run_id, state=run.state, attempts=run.attempts)
+    same = Run.objects.filter(pk=run.pk, state=run.state, attempts=run.attempts)
     if not same.update(state=State.RUNNING, ended_at=None, progress="", progress_at=now, stop_asked_at=None, **begun):
         return None
     for name, value in begun.items():

@@ -32,14 +32,14 @@ def work_off(run_ids: Sequence[int]) -> list[str]:
     """One attempt at each of the runs; returns their states. Each is begun, leased and recorded by itself. Runs that a long one held up
     are given back, for another worker may be free."""
     vault, began, begun = vaults.from_settings(), time.monotonic(), set()
-    done = 0
+    done, due = 0, runs.due_among(run_ids, vault.clock())
     for at, run_id in enumerate(run_ids):
         if at and time.monotonic() - began > TURN_SECONDS:
             queueing.give_back(run_ids[at:], vaults.clock())
             break
         heartbeats.beat(WORKER)
         with actors.acting("worker", reason="a run that is due", source=f"run:{run_id}"):
-            if runs.attempted(vault, run_id):
+            if run_id in due and runs.attempted(vault, due[run_id]):
                 begun.add(run_id)
         done = at + 1
     heartbeats.beat(WORKER)

@@ -212,11 +212,7 @@ class FolderStore:
 
     def _make_folder(self, above: int, part: str) -> int:
         """A descriptor of the folder `part`, made where it is missing, and its entry on disk for good."""
-        made = False
-        with suppress(FileExistsError):
-            os.mkdir(part, 0o700, dir_fd=above)
-            made = True
-        folder = _open_folder(above, part)
+        folder, made = _opened_or_made(above, part)
         try:
             self._settle(above, _identity(folder), made)
         except BaseException:
@@ -288,6 +284,17 @@ def _open_folder(above: int, part: str) -> int:
         raise
 
 
+def _opened_or_made(above: int, part: str) -> tuple[int, bool]:
+    """A descriptor of the folder `part`, and whether it was made now; mostly it is there already, so that is tried first."""
+    with suppress(FileNotFoundError):
+        return _open_folder(above, part), False
+    made = False
+    with suppress(FileExistsError):
+        os.mkdir(part, 0o700, dir_fd=above)
+        made = True
+    return _open_folder(above, part), made
+
+
 def _open_object(folder: int, last: str) -> int:
     """A descriptor of a regular file; `FileNotFoundError` for anything that cannot be an object."""
     found = os.stat(last, dir_fd=folder, follow_symlinks=False)
@@ -344,9 +351,7 @@ def _bytes(file: int, length: int) -> bytes:
 @contextmanager
 def _temporary(root: int, name: str, data: bytes) -> Iterator[_Temporary]:
     """`data` on disk for good in the hidden folder, under a name that tells whose it is; gone when the block ends."""
-    with suppress(FileExistsError):
-        os.mkdir(_HIDDEN, 0o700, dir_fd=root)
-    with _closing(_open_folder(root, _HIDDEN)) as hidden:
+    with _closing(_opened_or_made(root, _HIDDEN)[0]) as hidden:
         file = f"{name.replace('/', '+')}+{secrets.token_hex(8)}"
         try:
             _write(hidden, file, data)

@@ -202,7 +202,7 @@ def test_a_process_that_slept_past_its_lease_records_nothing(night: None, vault:
 
     alone = replace(vault, places=vault.places[:1])
     stores["primary"].fail = sleep
-    attempt = runs._begin(vault, pk)
+    attempt = runs._begin(vault, Run.objects.get(pk=pk))
     assert attempt is not None
     with pytest.raises(LeaseLost):
         runs.back_up(alone, attempt.run.stream, night=TENTH, workers=0)
@@ -215,7 +215,7 @@ def test_a_process_that_slept_past_its_lease_records_nothing(night: None, vault:
 
 def test_a_process_that_slept_before_it_took_the_lease_makes_no_second_set(night: None, vault: Vault, clock: Clock) -> None:
     runs.owe_nights(clock())
-    slept = runs._begin(vault, of("acme").pk)
+    slept = runs._begin(vault, of("acme"))
     assert slept is not None
     clock.forward(minutes=4)
     assert sorted(work(vault)) == ["done"] * 3  # another process has filled the night
@@ -296,7 +296,7 @@ def test_what_shared_a_message_with_a_run_whose_process_died_is_queued_again_at_
     queueing.queue_due(clock())
     (died, waited), (elsewhere,) = messages()
     OrmQ.objects.order_by("pk")[0].delete()  # a worker took it
-    attempt = runs._begin(vault, died)
+    attempt = runs._begin(vault, Run.objects.get(pk=died))
     assert attempt is not None
     Run.objects.filter(pk=died).update(holder=leases.process_name().rsplit(":", 1)[0] + ":1")
     assert runs.recover(clock()) == 1
@@ -307,7 +307,7 @@ def test_what_shared_a_message_with_a_run_whose_process_died_is_queued_again_at_
 
 def test_a_set_that_a_dead_process_had_finished_fills_the_night(night: None, vault: Vault, clock: Clock) -> None:
     runs.owe_nights(clock())
-    attempt = runs._begin(vault, of("acme").pk)
+    attempt = runs._begin(vault, of("acme"))
     assert attempt is not None
     runs.back_up(vault, attempt.run.stream, night=TENTH)  # and then the process died, before it could say so
     Run.objects.filter(pk=attempt.run.pk).update(holder=leases.process_name().rsplit(":", 1)[0] + ":1")
@@ -336,7 +336,7 @@ def test_a_person_stops_a_waiting_run_and_starts_it_again(night: None, vault: Va
 
 def test_a_running_run_stops_at_its_next_step(night: None, vault: Vault, clock: Clock) -> None:
     runs.owe_nights(clock())
-    attempt = runs._begin(vault, of("acme").pk)
+    attempt = runs._begin(vault, of("acme"))
     assert attempt is not None
     attempt.told("rows: 10 so far", clock())
     assert of("acme").progress == "rows: 10 so far"
