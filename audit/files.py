@@ -17,6 +17,8 @@ from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage, Storage
 from storages.backends.s3 import S3Storage
 
+from audit.durability import flush
+
 READ_BYTES = 1024 * 1024
 
 
@@ -52,7 +54,7 @@ class DurableFolderStorage(FileSystemStorage):
             os.link(temporary, target)
         finally:
             Path(temporary).unlink()
-        _sync_folder(target.parent)
+        flush(target.parent)
 
 
 def _advice(problem: OSError) -> str:
@@ -69,15 +71,7 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True, mode=0o700)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(folder.parent)
 
 
 class BucketStorage(S3Storage):

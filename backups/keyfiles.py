@@ -14,6 +14,7 @@ from pathlib import Path
 import pyrage
 from pyrage.x25519 import Identity, Recipient
 
+from audit.durability import flush
 from audit.signing import Signer, new_secret
 from backups.errors import KeysMissing
 
@@ -85,16 +86,7 @@ def _write_once(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """The folder's entries are on disk for good: a key that was used must not vanish in a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(path.parent)  # a key that was used must not vanish in a power cut
 
 
 def key_ring(folder: Path) -> KeyRing:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from django.db import connection as own_connection
 
 from audit import canonical
+from audit.durability import flush
 from backups.errors import TargetInTheWay, TargetUnusable
 from backups.scratch.contract import Fields, quoted
 from backups.scratch.lines import json_text
@@ -91,7 +92,7 @@ class SqliteScratch:
                 self.connection.execute(f"CREATE INDEX {quoted(name)} ON {quoted(table.name)} ({quoted(column.sql_name)})")
         self.connection.execute("COMMIT")
         self.connection.close()
-        _flush(self._partial)
+        flush(self._partial)
         self.connection = sqlite3.connect(f"file:{quote(str(self._partial))}?mode=ro", uri=True, isolation_level=None)
 
     def lines(self, table: Table) -> Iterator[bytes]:
@@ -112,7 +113,7 @@ class SqliteScratch:
             raise TargetInTheWay(f"{self.path} has come to be meanwhile. Name a new file.") from None
         except OSError as problem:
             raise TargetUnusable(f"{self.path} cannot be linked ({problem.strerror}): choose a file system with hard links.") from None
-        _flush(self.path.parent)
+        flush(self.path.parent)
 
     def close(self) -> None:
         self.connection.close()
@@ -121,12 +122,3 @@ class SqliteScratch:
 
 def _key_of(table: Table, column: Column) -> str:
     return " PRIMARY KEY" if column.name == table.key else ""
-
-
-def _flush(path: Path) -> None:
-    """File or folder, on disk for good."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
