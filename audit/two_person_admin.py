@@ -1,7 +1,7 @@
 """The pages of requests that take two people: what is asked, by whom and why, and the buttons for the second one (P5).
 
-A subclass says how its plan is made anew (`plan_of`), shown (`plan_template`, `plan_context`), and carried out (`carry_out`); the rules
-are `audit.two_person`'s.
+A subclass says how its plan is shown as it would be carried out now (`plan_template`, `plan_context`), and how it is carried out
+(`carry_out`, `finish`); the rules are `audit.two_person`'s.
 """
 
 from __future__ import annotations
@@ -55,10 +55,6 @@ class TwoPersonAdmin(BackOfficeAdmin):
         ),
         ("Plan", {"fields": ("digest",)}),
     )
-
-    def plan_of(self, asked: TwoPersonRequest) -> Any:
-        """The plan as it would be carried out now."""
-        raise NotImplementedError
 
     def plan_context(self, asked: TwoPersonRequest) -> dict[str, Any]:
         """What `plan_template` shows."""

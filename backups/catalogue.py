@@ -18,7 +18,7 @@ from backups.locations import Place
 from backups.manifest import object_name
 from backups.models import BackupSet, Blob, Chunk, Copy, Location
 from backups.sealing import Sealed, StreamKey
-from backups.statements import ask, change
+from backups.statements import ask, change, each
 
 BATCH = 500
 
@@ -92,7 +92,7 @@ class Inventory:
 def inventory(stream: uuid.UUID, places: Iterable[Place]) -> Inventory:
     """All that is known of the stream's objects and their copies, in one query."""
     found, at = Inventory(), {place.location.pk for place in places}
-    for row in ask(_KNOWN, stream):
+    for row in each(_KNOWN, stream):
         found.add(row, at)
     return found
 

@@ -6,11 +6,13 @@ They run on Django's connection, inside of its transactions and wrappers, so tha
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import connection, models
+
+FETCH_ROWS = 2000
 
 
 def change(statement: str, *values: Any) -> int:
@@ -22,9 +24,15 @@ def change(statement: str, *values: Any) -> int:
 
 def ask(statement: str, *values: Any) -> list[tuple[Any, ...]]:
     """The rows that it gives. Each `%s` is one value, or for a list as many as it has (at least one): `IN (%s)`."""
+    return list(each(statement, *values))
+
+
+def each(statement: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+    """As `ask`, some rows at a time, for there may be as many as a large customer has stored objects."""
     with connection.cursor() as cursor:
         cursor.execute(*_adapted(statement, values))
-        return list(cursor.fetchall())
+        while rows := cursor.fetchmany(FETCH_ROWS):
+            yield from rows
 
 
 def locked(statement: str) -> str:

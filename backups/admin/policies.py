@@ -155,9 +155,6 @@ class PolicyChangeRequestAdmin(TwoPersonAdmin):
         messages.success(request, "Asked. It is done once another person approves it: tell them.")
         return asked
 
-    def plan_of(self, asked: TwoPersonRequest) -> Any:
-        return policy_requests.plan_of(asked.changes)  # type: ignore[attr-defined]
-
     def plan_context(self, asked: TwoPersonRequest) -> dict[str, Any]:
         return plan_shown(asked.changes, clock.now()) | {"plan_template": self.plan_template}  # type: ignore[attr-defined]
 
