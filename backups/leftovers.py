@@ -22,7 +22,7 @@ from backups.manifest import BadManifest, check_envelope, object_name
 from backups.models import BackupSet, Blob, Copy
 from backups.placing import fetch, sha256_of
 from backups.statements import ask
-from backups.stores.contract import Store, StoreError
+from backups.stores.contract import Missing, Store, StoreError
 from backups.vault import Vault
 
 _OPEN = (
@@ -68,9 +68,12 @@ def adopt(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> Non
 
 
 def _stands(place: Place, blob: Blob, shelves: Shelves) -> bool:
-    """Whether the place gives the object whole. One that cannot tell is in trouble, and rows of what it may hold stay."""
+    """Whether the place gives the object whole. One that cannot tell is in trouble, and rows of what it may hold stay; one that lists
+    what it does not have (a server killed in the middle of a put) can tell."""
     try:
         return sha256_of(place.store.get(blob.name)) == blob.sha256
+    except Missing:
+        return False
     except StoreError as problem:
         shelves.troubles[place.name] = str(problem)
         return False

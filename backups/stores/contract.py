@@ -19,7 +19,8 @@ touched. No name is the folder of another (`a` beside `a/b`): the callers' layou
   `Missing` where there is none. The bytes are what the store holds now, not what a cache remembers; their digest is the caller's to check.
 * `list(prefix)` yields `Entry(name, size)` in the order of the names, for every whole object whose name starts with `prefix`;
   `prefix` is empty or ends with `/`, else `BadName` (`customers/acme` would also find `customers/acme2`). It is
-  complete for all that was put before it began, in bounded memory.
+  complete for all that was put before it began, in bounded memory. Only of a `put` that never returned, and whose server died, may
+  it show what `get` does not have (seen on Ceph 16); there `put` says `AlreadyThere`, and `put_back` makes it whole.
 * `exists` tells whether a whole object is there.
 * `remove` removes the object in all its versions with every marker and unfinished upload of that name. Removing what is not there
   is no error. It returns only when a fresh look no longer finds it; else `StillThere`.
