@@ -8,8 +8,8 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 
 from django.core.files.storage import Storage
@@ -20,6 +20,7 @@ from audit.fields import TrackedFileField
 from audit.files import read_stored
 from audit.models import JournalRow
 from audit.registry import Protected
+from backups import spool
 from backups.chunks import MAX_PLAIN_BYTES, Chunk, batched, cut, cut_file
 from backups.depositing import Deposit, Slip
 from backups.manifest import Part
@@ -65,16 +66,19 @@ class ContentReader:
 
     def read(self) -> list[Part]:
         """The parts in the order of restoring; every chunk is stored or on its way when it returns."""
-        self.deposit.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         drafts: list[Draft] = []
-        file_lists: list[tuple[Protected, TrackedFileField, Path]] = []
-        with snapshot() as moment:
-            self.set.snapshot_at = self.vault.clock()
-            for protected in registry.of_stream(self.stream):
-                drafts += self._model_parts(moment, protected)
-                file_lists += [(protected, one, self._list_files(moment, protected, one)) for one in protected.files]
-            drafts.append(self._journal_part(moment))
-        drafts += [self._files_part(protected, one, listed) for protected, one, listed in file_lists]
+        file_lists: list[tuple[Protected, TrackedFileField, IO[str]]] = []
+        with ExitStack() as listings:
+            with snapshot() as moment:
+                self.set.snapshot_at = self.vault.clock()
+                for protected in registry.of_stream(self.stream):
+                    drafts += self._model_parts(moment, protected)
+                    for one in protected.files:
+                        listing = listings.enter_context(spool.listing(self.vault.spool))
+                        _write_names(listing, moment, protected, one, self.stream)
+                        file_lists.append((protected, one, listing))
+                drafts.append(self._journal_part(moment))
+            drafts += [self._files_part(protected, one, listed) for protected, one, listed in file_lists]
         self.deposit.seal_rest()
         return [draft.finished() for draft in drafts]
 
@@ -107,20 +111,12 @@ class ContentReader:
         draft.slips.append((self.deposit.add(chunk), chunk.rows))
         self.deposit.lease.keep()
 
-    def _list_files(self, moment: Snapshot, protected: Protected, one: TrackedFileField) -> Path:
-        """Names, digests and sizes of all versions, in the order of names, in a file of the spool: however many there are."""
-        path = self.deposit.spool / f"files-{protected.label}-{one.name}"
-        with path.open("w") as listing:
-            _write_names(listing, moment, protected, one, self.stream)
-        return path
-
-    def _files_part(self, protected: Protected, one: TrackedFileField, listed: Path) -> Draft:
+    def _files_part(self, protected: Protected, one: TrackedFileField, listed: IO[str]) -> Draft:
         draft = Draft(Part("files", protected.label, FILE_COLUMNS, "name"))
-        with listed.open() as listing:
-            wanted = (WantedFile(*json.loads(line)) for line in listing)
-            for chunk in cut(batched(self._index_lines(one.storage, wanted))):
-                self._add(draft, chunk)
-        listed.unlink()
+        listed.seek(0)
+        wanted = (WantedFile(*json.loads(line)) for line in listed)
+        for chunk in cut(batched(self._index_lines(one.storage, wanted))):
+            self._add(draft, chunk)
         return draft
 
     def _index_lines(self, storage: Storage, wanted: Iterator[WantedFile]) -> Iterator[tuple[str, bytes]]:
@@ -221,6 +217,7 @@ def _reference(protected: Protected) -> str:
 
 
 def _write_names(listing: IO[str], moment: Snapshot, protected: Protected, one: TrackedFileField, stream: Any) -> None:
+    """Names, digests and sizes of all versions, in the order of names."""
     names = (one.name, one.digest_field, one.size_field)
     named = {f"{one.name}__gt": ""}  # neither empty nor null
     live = protected.rows(stream).filter(**named).values_list(*names)

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backups import catalogue
+from backups import catalogue, spool
 from backups.catalogue import Found
 from backups.chunks import Chunk, Pack
 from backups.errors import NoLocation
@@ -79,7 +79,7 @@ class Deposit:
         self.owed_to = owed_to
         self.used: set[int] = set()
         self.new_bytes: dict[int, int] = {}
-        self.spool = vault.spool / str(backup_set.id)
+        self.spool = spool.folder_of(vault.spool, backup_set.stream_id, backup_set.id)
         self._filling = Filling()
         self._spooled: dict[int, Path] = {}
         self._waiting: dict[bytes, Slip] = {}

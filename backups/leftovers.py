@@ -7,12 +7,11 @@ ones included. Objects that no row knows are reported and never removed.
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from dataclasses import dataclass
 
 from audit.signing import BadSignature, verify
-from backups import catalogue, idset
+from backups import catalogue, idset, spool
 from backups.catalogue import Inventory
 from backups.catching_up import STORING_ORDER, Shelves, note_protection
 from backups.errors import NowhereWhole
@@ -42,6 +41,7 @@ class Swept:
 
 def settle(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> None:
     """Ends what runs that are over left open. We hold the lease, so no set in the making has anybody who makes it."""
+    spool.clear(vault.spool, stream)
     if not ask(_OPEN, stream, Blob.State.INTENDED, stream, BackupSet.State.MAKING):
         return
     adopt(vault, shelves, stream, lease)
@@ -105,7 +105,6 @@ def _abandon(vault: Vault, backup_set: BackupSet, lease: Held) -> None:
         backup_set.state, backup_set.ended_at = BackupSet.State.ABANDONED, vault.clock()
         backup_set.trouble = backup_set.trouble or "The process ended before the set was finished."
         backup_set.save(update_fields=["state", "ended_at", "trouble"])
-    shutil.rmtree(vault.spool / str(backup_set.id), ignore_errors=True)
 
 
 def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, found: Inventory) -> Swept:

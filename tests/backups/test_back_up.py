@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.files.base import ContentFile
@@ -21,6 +22,7 @@ from backups.models import BackupSet, Blob, Chunk, Copy, Location
 from backups.nightly import Outcome, back_up
 from backups.placing import SMALL_BYTES
 from backups.restore import restore
+from backups.spool import folder_of
 from backups.vault import Vault
 from subscriptions.models import DataRecord, Link, UploadedContent
 from subscriptions.onboarding import add_customer
@@ -239,6 +241,17 @@ def test_a_full_spool_disk_leaves_no_set_and_no_lease(acme: Any, vault: Vault, m
     assert BackupSet.objects.get().state == BackupSet.State.ABANDONED
     assert backed_up(vault, acme).good
     assert not Copy.objects.exclude(state="present").exists()
+
+
+def test_what_a_killed_run_left_in_the_spool_goes_with_the_customers_next_run(acme: Any, vault: Vault) -> None:
+    # Killed after its set was finished and before it tidied up: no set in the making tells of it.
+    finished = backed_up(vault, acme).backup_set
+    left, of_another = folder_of(vault.spool, acme.pk, finished.id), folder_of(vault.spool, uuid4(), uuid4())
+    for folder in (left, of_another):
+        folder.mkdir(parents=True)
+        (folder / ("a" * 64)).write_bytes(b"sealed")
+    backed_up(vault, acme)
+    assert list(vault.spool.iterdir()) == [of_another]
 
 
 def test_a_location_of_another_installation_is_refused(acme: Any, vault: Vault, tmp_path: Path) -> None:
