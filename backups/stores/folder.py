@@ -69,6 +69,8 @@ class _Temporary(NamedTuple):
 
 
 _Step = Callable[[int, str], int]
+# (root, folder, name, data)
+_Write = Callable[[int, int, str, bytes], None]
 
 
 class FolderStore:
@@ -88,16 +90,14 @@ class FolderStore:
         checked_size(checked_name(name), data)
         with self._opened(name) as root:
             try:
-                self._refuse_taken(root, name)
-                with _temporary(root, name, data) as temporary:
-                    self._place(root, name, lambda folder, last: _link(temporary, folder, last))
+                self._place(root, name, data, self._link_new)
             except FileExistsError as taken:
                 raise AlreadyThere(f"{name} is taken at {self.url}") from taken
 
     def put_back(self, name: str, data: bytes, sha256: str) -> None:
         checked_digest(checked_name(name), checked_size(name, data), sha256)
-        with self._opened(name) as root, _temporary(root, name, data) as temporary:
-            self._place(root, name, lambda folder, last: _replace(temporary, folder, last))
+        with self._opened(name) as root:
+            self._place(root, name, data, _replace)
 
     def get(self, name: str) -> bytes:
         with self._reading(name) as file:
@@ -169,31 +169,20 @@ class FolderStore:
         *folders, last = checked_name(name).split("/")
         with self._opened(name) as root:
             try:
-                with _walked(root, folders, _open_folder) as path:
-                    file = _open_object(path[-1], last)
+                with _entered(root, folders, _open_folder) as folder:
+                    file = _open_object(folder, last)
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise Missing(f"{name} is not at {self.url}") from error
             with _closing(file):
                 os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
                 yield file
 
-    def _refuse_taken(self, root: int, name: str) -> None:
-        """`FileExistsError` where the object is there, and on disk for good even if its writer was killed before it flushed the folder."""
-        found = _looked_at(root, name)
-        if found is None:
-            return
-        if stat.S_ISDIR(found.st_mode):
-            raise BadName(f"{name} is a folder at {self.url}: no name is the folder of another")
-        with self._made(root, name) as folder:
-            os.fsync(folder)
-        raise FileExistsError(errno.EEXIST, "taken", name)
-
-    def _place(self, root: int, name: str, give_name: Callable[[int, str], None]) -> None:
-        """Give the temporary file its name and flush the folder; again while removals of neighbours take the empty folder away."""
+    def _place(self, root: int, name: str, data: bytes, write: _Write) -> None:
+        """The object in its folder, by `write`, and the folder flushed; again while removals of neighbours take the empty folder away."""
         for _ in range(_TRIES):
             with suppress(FileNotFoundError), self._made(root, name) as folder:
                 try:
-                    give_name(folder, name.rpartition("/")[2])
+                    write(root, folder, name, data)
                 finally:
                     os.fsync(folder)
                 return
@@ -201,12 +190,24 @@ class FolderStore:
             f"{name} lost its folder or its temporary file at {self.url} each time: something removes them; try again later"
         )
 
+    def _link_new(self, root: int, folder: int, name: str, data: bytes) -> None:
+        """`FileExistsError` where the object is there; the caller flushes its folder, for whoever put it may have been killed before."""
+        last = name.rpartition("/")[2]
+        with suppress(FileNotFoundError):
+            found = os.stat(last, dir_fd=folder, follow_symlinks=False)
+            _refuse_link(found, last)
+            if stat.S_ISDIR(found.st_mode):
+                raise BadName(f"{name} is a folder at {self.url}: no name is the folder of another")
+            raise FileExistsError(errno.EEXIST, "taken", name)
+        with _temporary(root, name, data) as temporary:
+            _link(temporary, folder, last)
+
     @contextmanager
     def _made(self, root: int, name: str) -> Iterator[int]:
         """A descriptor of the folder that `name` belongs in, made with all above it."""
         try:
-            with _walked(root, name.split("/")[:-1], self._make_folder) as path:
-                yield path[-1]
+            with _entered(root, name.split("/")[:-1], self._make_folder) as folder:
+                yield folder
         except (NotADirectoryError, IsADirectoryError) as error:
             raise BadName(f"{name} has an object in its way at {self.url}, or is a folder: no name is the folder of another") from error
 
@@ -249,8 +250,8 @@ class FolderStore:
     def _entries(self, prefix: str) -> Iterator[Entry]:
         nothing_there = suppress(FileNotFoundError, NotADirectoryError)
         folders = prefix.split("/")[:-1]
-        with self._opened(prefix or "the listing") as root, nothing_there, _walked(root, folders, _open_folder) as path:
-            yield from _listed(path[-1], prefix)
+        with self._opened(prefix or "the listing") as root, nothing_there, _entered(root, folders, _open_folder) as folder:
+            yield from _listed(folder, prefix)
 
     def _hidden_below(self, prefix: str) -> Iterator[Leftover]:
         with self._opened(_HIDDEN) as root:
@@ -273,6 +274,22 @@ def _walked(root: int, folders: Sequence[str], step: _Step) -> Iterator[Sequence
         for part in folders:
             path.append(opened.enter_context(_closing(step(path[-1], part))))
         yield path
+
+
+@contextmanager
+def _entered(root: int, folders: Sequence[str], step: _Step) -> Iterator[int]:
+    """A descriptor of the innermost of `folders`, as `_walked` comes to it; those on the way are closed at once."""
+    folder = root
+    try:
+        for part in folders:
+            above = folder
+            folder = step(above, part)
+            if above != root:
+                os.close(above)
+        yield folder
+    finally:
+        if folder != root:
+            os.close(folder)
 
 
 def _open_folder(above: int, part: str) -> int:
@@ -313,8 +330,8 @@ def _looked_at(root: int, name: str) -> os.stat_result | None:
     """What is under `name` now, None where nothing is; a symbolic link is `StoreRefused`."""
     *folders, last = name.split("/")
     try:
-        with _walked(root, folders, _open_folder) as path:
-            found = os.stat(last, dir_fd=path[-1], follow_symlinks=False)
+        with _entered(root, folders, _open_folder) as folder:
+            found = os.stat(last, dir_fd=folder, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
         return None
     _refuse_link(found, last)
@@ -339,8 +356,9 @@ def _link(temporary: _Temporary, folder: int, last: str) -> None:
         raise
 
 
-def _replace(temporary: _Temporary, folder: int, last: str) -> None:
-    os.rename(temporary.file, last, src_dir_fd=temporary.hidden, dst_dir_fd=folder)
+def _replace(root: int, folder: int, name: str, data: bytes) -> None:
+    with _temporary(root, name, data) as temporary:
+        os.rename(temporary.file, name.rpartition("/")[2], src_dir_fd=temporary.hidden, dst_dir_fd=folder)
 
 
 def _bytes(file: int, length: int) -> bytes:

@@ -131,9 +131,9 @@ class TestFlushing:
         monkeypatch.setattr(os, "rename", noting("rename", rename))
         return happened
 
-    def test_the_file_before_its_name_and_every_new_folder_after(self, store: FolderStore, calls: list[str]) -> None:
+    def test_every_new_folder_and_the_file_before_its_name_and_its_own_folder_after(self, store: FolderStore, calls: list[str]) -> None:
         store.put("a/b/x", b"1")
-        assert calls == ["flush .tmp", "flush store", "flush a", "link", "flush b"]
+        assert calls == ["flush store", "flush a", "flush .tmp", "link", "flush b"]
 
     def test_a_known_folder_is_not_flushed_above_again(self, store: FolderStore, calls: list[str]) -> None:
         store.put("a/b/x", b"1")
@@ -144,7 +144,7 @@ class TestFlushing:
     def test_folders_that_another_process_made_are_flushed(self, store: FolderStore, root: Path, calls: list[str]) -> None:
         (root / "a/b").mkdir(parents=True)
         store.put("a/b/x", b"1")
-        assert calls == ["flush .tmp", "flush store", "flush a", "link", "flush b"]
+        assert calls == ["flush store", "flush a", "flush .tmp", "link", "flush b"]
 
     def test_what_is_already_there_is_flushed_too(self, store: FolderStore, root: Path, calls: list[str]) -> None:
         (root / "a").mkdir()
