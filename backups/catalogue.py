@@ -6,9 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-from django.db import models
+from typing import Any, NamedTuple, TypeVar
 
 from backups import idset
 from backups.chunks import Pack
@@ -18,13 +16,15 @@ from backups.locations import Place
 from backups.manifest import object_name
 from backups.models import BackupSet, Blob, Chunk, Copy, Location
 from backups.sealing import Sealed, StreamKey
-from backups.statements import ask, change, each
+from backups.statements import ask, change, each, insert, save
 
 BATCH = 500
+T = TypeVar("T")
 
 _BLOBS, _COPIES, _LOCATIONS, _SETS = (model._meta.db_table for model in (Blob, Copy, Location, BackupSet))
 _OF_A_BLOB = "stream_id, kind, state, name, sha256, size, plain_size, made_by_id"
-_INTEND = f"INSERT INTO {_BLOBS} ({_OF_A_BLOB}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id"  # noqa: S608  (names from the models)
+_IN_FORCE = f"SELECT id, name, required FROM {_LOCATIONS} WHERE in_force ORDER BY position, name"  # noqa: S608  (names from the models)
+_INTEND = f"INSERT INTO {_BLOBS} ({_OF_A_BLOB}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id"  # noqa: S608
 _KNOWN = (
     "SELECT b.id, b.kind, b.state, b.name, b.sha256, b.size, s.state, c.location_id, c.state "  # noqa: S608
     f"FROM {_BLOBS} b LEFT JOIN {_COPIES} c ON c.blob_id = b.id LEFT JOIN {_SETS} s ON s.id = b.made_by_id "
@@ -33,6 +33,17 @@ _KNOWN = (
 _OWE = f"INSERT INTO {_COPIES} (blob_id, location_id, state) SELECT %s, id, %s FROM {_LOCATIONS} WHERE id IN (%s)"  # noqa: S608
 _PRESENT = f"UPDATE {_COPIES} SET state = %s, checked_at = %s WHERE location_id IN (%s) AND blob_id IN (%s)"  # noqa: S608
 _STORED = f"UPDATE {_BLOBS} SET state = %s WHERE state = %s AND id IN (%s)"  # noqa: S608
+_ALIVE = f"SELECT sha256, size FROM {_BLOBS} WHERE id IN (%s) AND state <> %s"  # noqa: S608
+_NEEDED_THERE = (
+    f"SELECT c.location_id, b.id, b.kind FROM {_COPIES} c JOIN {_BLOBS} b ON b.id = c.blob_id "  # noqa: S608
+    "WHERE b.stream_id = %s AND b.state <> %s AND c.location_id IN (%s) AND c.state = %s "
+    "AND (b.kind = %s OR (b.kind = %s AND b.made_by_id = %s) OR b.name = %s)"
+)
+_KEYS = f"SELECT name FROM {_BLOBS} WHERE stream_id = %s AND kind = %s"  # noqa: S608
+_ENVELOPES = (
+    f"SELECT l.name FROM {_COPIES} c JOIN {_BLOBS} b ON b.id = c.blob_id JOIN {_LOCATIONS} l ON l.id = c.location_id "  # noqa: S608
+    "WHERE b.kind = %s AND b.made_by_id = %s AND c.state = %s ORDER BY l.position, l.name"
+)
 # Up to these a stream's chunks are looked up together, else one by one.
 FEW_BLOBS, FEW_CHUNKS = 300, 2000
 
@@ -97,9 +108,16 @@ def inventory(stream: uuid.UUID, places: Iterable[Place]) -> Inventory:
     return found
 
 
-def locations_in_force() -> list[Location]:
-    """To each of them every object is owed."""
-    return list(Location.objects.filter(in_force=True))
+class InForce(NamedTuple):
+    """A location that the environment names: every object is owed to it. A protected set is whole at each `required` one."""
+
+    pk: int
+    name: str
+    required: bool
+
+
+def locations_in_force() -> list[InForce]:
+    return [InForce(pk, name, bool(required)) for pk, name, required in ask(_IN_FORCE)]
 
 
 def intend(
@@ -108,7 +126,7 @@ def intend(
     kind: str,
     ident: str,
     *,
-    owed_to: Sequence[Location],
+    owed_to: Sequence[InForce],
     sha256: str,
     size: int,
     plain_size: int = 0,
@@ -132,7 +150,7 @@ def intend(
 
 
 def intend_pack(
-    lease: Held, backup_set: BackupSet, sealed: Sealed, pack: Pack, key: StreamKey, *, owed_to: Sequence[Location]
+    lease: Held, backup_set: BackupSet, sealed: Sealed, pack: Pack, key: StreamKey, *, owed_to: Sequence[InForce]
 ) -> tuple[Blob, list[Chunk]]:
     """As `intend`, for a blob of content, with the rows that say which chunk lies where in it."""
     stream = backup_set.stream_id
@@ -152,7 +170,9 @@ def intend_pack(
         for chunk in pack.chunks:
             rows.append(Chunk(stream_id=stream, digest=key.digest(chunk.sha256), blob=blob, offset=offset, length=len(chunk.data)))
             offset += len(chunk.data)
-        return blob, Chunk.objects.bulk_create(rows)
+        for batch in batches(rows):
+            insert(batch)
+        return blob, rows
 
 
 def mark_present(lease: Held, place: Place, blob_ids: Iterable[int], now: datetime) -> None:
@@ -184,13 +204,25 @@ def mark_owed(lease: Held, place: Place, blob_ids: Iterable[int]) -> None:
             Copy.objects.filter(location=place.location, blob_id__in=batch).update(state=Copy.State.OWED, checked_at=None)
 
 
-def present_by_place(stream: uuid.UUID, places: Iterable[Place], which: models.Q) -> dict[int, dict[int, str]]:
-    """For each place's location those of the stream's objects that it has: their kind by their id."""
+def needed_there(backup_set: BackupSet, places: Iterable[Place]) -> dict[int, dict[int, str]]:
+    """For each place's location what it has of the stream's content, of the set's body and of its key: the kind by the object's id."""
     found: dict[int, dict[int, str]] = {place.location.pk: {} for place in places}
-    copies = Copy.objects.filter(which, blob__stream=stream, location__in=list(found), state=Copy.State.PRESENT)
-    for location, blob, kind in copies.exclude(blob__state=Blob.State.CONDEMNED).values_list("location_id", "blob_id", "blob__kind"):
+    stream = backup_set.stream_id
+    key = object_name(str(stream), "key", str(backup_set.key_number))
+    wanted = (Blob.Kind.BLOB, Blob.Kind.BODY, backup_set.pk, key)
+    for location, blob, kind in each(_NEEDED_THERE, stream, Blob.State.CONDEMNED, list(found), Copy.State.PRESENT, *wanted):
         found[location][blob] = kind
     return found
+
+
+def places_with(backup_set: BackupSet) -> list[str]:
+    """The names of the locations where the set is whole: those with its envelope."""
+    return [name for (name,) in ask(_ENVELOPES, Blob.Kind.ENVELOPE, backup_set.pk, Copy.State.PRESENT)]
+
+
+def key_names(stream: uuid.UUID) -> list[str]:
+    """Of all keys that the stream ever had."""
+    return [name for (name,) in ask(_KEYS, stream, Blob.Kind.KEY)]
 
 
 def stored_chunks(usable: set[int]) -> dict[bytes, Found] | None:
@@ -223,16 +255,16 @@ def register_blobs(lease: Held, backup_set: BackupSet, blob_ids: set[int]) -> li
     Raises `BackupError` when one was condemned.
     """
     with fenced(lease):
-        alive: list[tuple[str, int]] = []
+        alive: list[tuple[Any, ...]] = []
         for batch in batches(sorted(blob_ids)):
-            alive += Blob.objects.filter(id__in=batch).exclude(state=Blob.State.CONDEMNED).values_list("sha256", "size")
+            alive += ask(_ALIVE, batch, Blob.State.CONDEMNED)
         if len(alive) != len(blob_ids):
             raise BackupError("Blobs that this set reuses were removed while it was made. Run the backup again.")
         backup_set.blob_ids = idset.packed(blob_ids)
-        backup_set.save(force_update=True)
-    return alive
+        save(backup_set, *(field.name for field in BackupSet._meta.concrete_fields if not field.primary_key))
+    return [(sha256, size) for sha256, size in alive]
 
 
-def batches(ids: Sequence[int]) -> Iterable[Sequence[int]]:
-    for start in range(0, len(ids), BATCH):
-        yield ids[start : start + BATCH]
+def batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]

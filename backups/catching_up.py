@@ -10,7 +10,7 @@ from datetime import timedelta
 from django.db import models
 
 from backups import catalogue, idset
-from backups.catalogue import Inventory
+from backups.catalogue import InForce, Inventory
 from backups.errors import NowhereWhole
 from backups.leases import Held
 from backups.locations import Place
@@ -41,7 +41,7 @@ class Shelves:
     places: tuple[Place, ...]
     listed: dict[str, dict[str, int]]
     troubles: dict[str, str]
-    in_force: list[Location]
+    in_force: list[InForce]
     notes: list[str] = field(default_factory=list)
 
     def holds(self, place: Place, name: str, size: int) -> bool:
@@ -84,7 +84,7 @@ def reconcile(shelves: Shelves, found: Inventory, lease: Held) -> bool:
             written = True
     known = found.known
     for location in shelves.in_force:
-        new = [Copy(blob_id=ident, location=location) for ident in sorted(known - found.with_a_row.get(location.pk, set()))]
+        new = [Copy(blob_id=ident, location_id=location.pk) for ident in sorted(known - found.with_a_row.get(location.pk, set()))]
         if new:
             Copy.objects.bulk_create(new)
             written = True
@@ -162,10 +162,7 @@ def missing_by_place(places: Sequence[Place], backup_set: BackupSet | None) -> d
     """As `missing_at`, for each place's name, in one query."""
     if backup_set is None:
         return {place.name: 1 for place in places}
-    stream, needed = backup_set.stream_id, idset.unpacked(bytes(backup_set.blob_ids))
-    key = models.Q(blob__kind="key", blob__name=f"keys/{stream}/{backup_set.key_number}.age")
-    body = models.Q(blob__kind="body", blob__made_by=backup_set)
-    present = catalogue.present_by_place(stream, places, models.Q(blob__kind="blob") | body | key)
+    needed, present = idset.unpacked(bytes(backup_set.blob_ids)), catalogue.needed_there(backup_set, places)
     return {place.name: _lacking(needed, present[place.location.pk]) for place in places}
 
 
@@ -183,21 +180,15 @@ def note_protection(vault: Vault, backup_set: BackupSet | None) -> list[str]:
     return whole
 
 
-def judge_protection(vault: Vault, backup_set: BackupSet, in_force: Iterable[Location]) -> list[str]:
+def judge_protection(vault: Vault, backup_set: BackupSet, in_force: Iterable[InForce]) -> list[str]:
     """As `note_protection`, for the caller to save with what else it has to say of the set."""
-    whole = places_with(backup_set)
+    whole = catalogue.places_with(backup_set)
     now = vault.clock()
     if whole:
         backup_set.complete_at = backup_set.complete_at or now
     if whole and all(location.name in whole for location in in_force if location.required):
         backup_set.protected_at = backup_set.protected_at or now
     return whole
-
-
-def places_with(backup_set: BackupSet) -> list[str]:
-    """The names of the locations where the set is whole: those with its envelope."""
-    copies = Copy.objects.filter(blob__kind="envelope", blob__made_by=backup_set, state=Copy.State.PRESENT)
-    return list(copies.order_by("location__position").values_list("location__name", flat=True))
 
 
 def owed_to(locations: Sequence[Location]) -> dict[str, tuple[int, int]]:

@@ -16,7 +16,6 @@ from backups.keyfiles import KeyRing
 from backups.leases import Held
 from backups.locations import Place
 from backups.manifest import object_name
-from backups.models import Blob
 from backups.placing import fetch, put_and_read_back, sha256_of
 from backups.sealing import StreamKey
 from backups.stores.contract import StoreError
@@ -61,7 +60,7 @@ def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int, not
 
 def _make_key(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> tuple[StreamKey, list[tuple[Place, list[int]]]]:
     refuse_ended(shelves.places, stream)
-    used = [_number(name) for name in Blob.objects.filter(stream=stream, kind="key").values_list("name", flat=True)]
+    used = [_number(name) for name in catalogue.key_names(stream)]
     used += [_number(name) for listed in shelves.listed.values() for name in listed]
     key = StreamKey.generate(max(used, default=0) + 1)
     wrapped = vault.keys.wrap(key.identity)

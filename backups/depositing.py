@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backups import catalogue, spool
-from backups.catalogue import Found
+from backups.catalogue import Found, InForce
 from backups.chunks import Chunk, Pack
 from backups.errors import NoLocation
 from backups.leases import Held
 from backups.locations import Place
 from backups.manifest import ChunkRef
-from backups.models import BackupSet, Location
+from backups.models import BackupSet
 from backups.placing import SMALL_BYTES, Errand, Lane, wait_a_moment
 from backups.sealing import Sealed, StreamKey, seal
 from backups.vault import Vault
@@ -68,7 +68,7 @@ class Deposit:
         lease: Held,
         *,
         usable: set[int],
-        owed_to: Sequence[Location],
+        owed_to: Sequence[InForce],
         unrecorded: list[tuple[Place, list[int]]],
         threads: bool = True,
     ) -> None:

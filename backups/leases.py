@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
@@ -26,6 +27,12 @@ LENGTH = timedelta(seconds=settings.L2L_LEASE_SECONDS)
 
 _TABLE = Lease._meta.db_table
 _OURS = f"SELECT epoch FROM {_TABLE} WHERE name = %s AND epoch = %s AND expires_at > %s"  # noqa: S608  (names from the model)
+_TAKE = f"UPDATE {_TABLE} SET epoch = epoch + 1, holder = %s, doing = %s, taken_at = %s, expires_at = %s WHERE name = %s"  # noqa: S608
+_TAKE_FREE, _TAKE = f"{_TAKE} AND expires_at <= %s RETURNING epoch", f"{_TAKE} RETURNING epoch"
+_TAKE_FIRST = (
+    f"INSERT INTO {_TABLE} (name, epoch, holder, doing, taken_at, expires_at) VALUES (%s, 1, %s, %s, %s, %s) "  # noqa: S608
+    "ON CONFLICT DO NOTHING RETURNING epoch"
+)
 _RELEASE = f"UPDATE {_TABLE} SET expires_at = %s WHERE name = %s AND epoch = %s"  # noqa: S608
 
 
@@ -54,7 +61,13 @@ def lease_name(stream: uuid.UUID) -> str:
 
 def process_name() -> str:
     """`host:pid:start`, where `start` tells a process from a later one of the same number."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+    return _named(os.getpid())
+
+
+@lru_cache(maxsize=4)
+def _named(pid: int) -> str:
+    """Of a process of this machine that works, such as ours: a fork is another one."""
+    return f"{socket.gethostname()}:{pid}:{_started(pid)}"
 
 
 def _started(pid: int) -> str:
@@ -73,25 +86,30 @@ def holder_is_gone(holder: str) -> bool:
     return host == socket.gethostname() and pid.isdigit() and bool(start) and _started(int(pid)) != start
 
 
-def take(name: str, *, doing: str, clock: Callable[[], datetime], holder: str = "") -> Held:
-    """The lease, with the next epoch. Raises `Busy` (who, since when) while another living holder has it."""
+def take(name: str, *, doing: str, clock: Callable[[], datetime], holder: str = "", wanted: Callable[[], None] = lambda: None) -> Held:
+    """The lease, with the next epoch. Raises `Busy` (who, since when) while another living holder has it.
+
+    `wanted` is called once it is ours, in the same transaction: what it raises leaves the lease as it was.
+    """
     now = clock()
+    ours = (holder or process_name(), doing, now, now + LENGTH)
     with transaction.atomic():
-        row = Lease.objects.select_for_update().filter(name=name)
-        lease = row.first()
-        if lease is None:
-            Lease.objects.bulk_create([Lease(name=name, taken_at=now, expires_at=now)], ignore_conflicts=True)
-            lease = row.get()
-        if lease.expires_at > now and not holder_is_gone(lease.holder):
-            raise Busy(
-                f"Another process ({lease.holder}) has been at '{lease.doing}' since {lease.taken_at:%Y-%m-%d %H:%M:%S} UTC. "
-                f"Wait for it, or stop it; its time runs out at {lease.expires_at:%H:%M:%S} UTC."
-            )
-        lease.epoch += 1
-        lease.holder, lease.doing = holder or process_name(), doing
-        lease.taken_at, lease.expires_at = now, now + LENGTH
-        lease.save()
-    return Held(name, lease.epoch, clock, now + LENGTH / 3)
+        taken = ask(_TAKE_FREE, *ours, name, now) or ask(_TAKE_FIRST, name, *ours)
+        if not taken:
+            lease = Lease.objects.select_for_update().get(name=name)
+            _refuse_busy(lease, now)
+            taken = ask(_TAKE, *ours, name)
+        wanted()
+    [(epoch,)] = taken
+    return Held(name, epoch, clock, now + LENGTH / 3)
+
+
+def _refuse_busy(lease: Lease, now: datetime) -> None:
+    if lease.expires_at > now and not holder_is_gone(lease.holder):
+        raise Busy(
+            f"Another process ({lease.holder}) has been at '{lease.doing}' since {lease.taken_at:%Y-%m-%d %H:%M:%S} UTC. "
+            f"Wait for it, or stop it; its time runs out at {lease.expires_at:%H:%M:%S} UTC."
+        )
 
 
 def release(held: Held) -> None:
@@ -116,9 +134,9 @@ def fenced(held: Held) -> Iterator[None]:
 
 
 @contextmanager
-def holding(name: str, *, doing: str, clock: Callable[[], datetime]) -> Iterator[Held]:
-    """The lease for the length of a block. A killed process gives nothing back: the next holder notices."""
-    held = take(name, doing=doing, clock=clock)
+def holding(name: str, *, doing: str, clock: Callable[[], datetime], wanted: Callable[[], None] = lambda: None) -> Iterator[Held]:
+    """The lease for the length of a block, as `take`. A killed process gives nothing back: the next holder notices."""
+    held = take(name, doing=doing, clock=clock, wanted=wanted)
     try:
         yield held
     except Exception:

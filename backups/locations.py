@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from audit.signing import BadSignature, Signer, verify
@@ -115,14 +116,21 @@ def prepare(store: Store, signer: Signer, readme: str, *, made: str, sample: boo
 def check_prepared(store: Store, fingerprint: str) -> None:
     """`Missing` when the location was never prepared (or is not mounted), `StoreRefused` when it is another installation's, or damaged."""
     try:
-        document = json.loads(store.get(FORMAT_FILE))
-        signed_by = str(document["signed_by"]["fingerprint"])
-        if signed_by == fingerprint:
-            verify(document, fingerprint)
+        signed_by = _signed_by(store.get(FORMAT_FILE), fingerprint)
     except (ValueError, KeyError, TypeError, BadSignature) as problem:
         raise StoreRefused(f"{store.url} has a damaged {FORMAT_FILE} ({problem}). Put it back from another location.") from None
     if signed_by != fingerprint:
         raise StoreRefused(f"{store.url} belongs to another installation (signed by {signed_by:.16}…, ours is {fingerprint:.16}…).")
+
+
+@lru_cache(maxsize=64)
+def _signed_by(format_file: bytes, fingerprint: str) -> str:
+    """Whose it is; verified where it is ours. Every backup reads it, so the same bytes are verified once."""
+    document = json.loads(format_file)
+    signed_by = str(document["signed_by"]["fingerprint"])
+    if signed_by == fingerprint:
+        verify(document, fingerprint)
+    return signed_by
 
 
 def trouble_of(store: Store, fingerprint: str) -> StoreError | None:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 
 from audit import canonical
 from audit.models import Stream
@@ -28,6 +29,7 @@ from backups.models import BackupSet, Blob, Location
 from backups.placing import WORKERS, Errand, Lane, sha256_of
 from backups.sealing import Sealed, StreamKey, seal
 from backups.slots import night_of
+from backups.statements import insert, save
 from backups.vault import Vault
 
 Progress = Callable[[str], None]
@@ -69,8 +71,9 @@ def back_up(
     on the way is named in the outcome; what it misses is owed to it. `workers` 0 does everything in this thread; `policy` is the number of
     the policy's version that asks for the set, None when a person does.
     """
-    with leases.holding(leases.lease_name(stream.id), doing="backup", clock=vault.clock) as lease:
-        progress("looking at the locations")  # whoever asked may find, now that the lease is ours, that it is not wanted any more
+    # Whoever asked may find, once the lease is ours, that the set is not wanted any more.
+    wanted = partial(progress, "looking at the locations")
+    with leases.holding(leases.lease_name(stream.id), doing="backup", clock=vault.clock, wanted=wanted) as lease:
         shelves = _open_shelves(vault, stream.id)
         refuse_ended(shelves.places, stream.id)
         leftovers.settle(vault, shelves, stream.id, lease)
@@ -109,9 +112,10 @@ def _open_shelves(vault: Vault, stream: uuid.UUID) -> Shelves:
 
 def _begin(vault: Vault, stream: Stream, night: date | None, policy: int | None) -> BackupSet:
     now = vault.clock()
-    return BackupSet.objects.create(
-        stream=stream, night=night or night_of(now, vault.zone), started_at=now, software_version=vault.software_version, policy=policy
-    )
+    night = night or night_of(now, vault.zone)
+    begun = BackupSet(stream=stream, night=night, started_at=now, software_version=vault.software_version, policy=policy)
+    insert([begun])
+    return begun
 
 
 def _fail(vault: Vault, backup_set: BackupSet, problem: Exception) -> None:
@@ -242,7 +246,7 @@ def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit) -> list[str]:
         if backup_set.complete_at is None:
             raise NoLocation("The set is whole at no location.")
         backup_set.state, backup_set.ended_at = BackupSet.State.MADE, vault.clock()
-        backup_set.save(update_fields=["complete_at", "protected_at", "state", "ended_at"])
+        save(backup_set, "complete_at", "protected_at", "state", "ended_at")
     return whole_at
 
 

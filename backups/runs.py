@@ -29,6 +29,7 @@ from backups.models import BackupPolicy, BackupSet, Lease, Run
 from backups.nightly import back_up, catch_up
 from backups.nights import NightReport, Owner
 from backups.policy import Policy
+from backups.statements import update
 from backups.states import UNFILLED, check_transition
 from backups.vault import Vault
 from subscriptions.models import Customer
@@ -207,17 +208,19 @@ class _Attempt:
         """Attempts since a person last asked for a new start, this one included."""
         return self.run.attempts - self.run.forgiven
 
+    @property
+    def _mine(self) -> dict[str, Any]:
+        return {"pk": self.run.pk, "state": State.RUNNING, "attempts": self.run.attempts}
+
     def record(self, state: str, **values: Any) -> bool:
         """The attempt's end, unless another attempt has begun or a person decided meanwhile; returns whether it was recorded."""
         check_transition(State.RUNNING, state)
-        mine = Run.objects.filter(pk=self.run.pk, state=State.RUNNING, attempts=self.run.attempts)
         values = {"queued_at": None, "stop_asked_at": None, "progress": "", **values}
-        return bool(mine.update(state=state, **values))
+        return bool(update(Run, self._mine, state=state, **values))
 
     def told(self, line: str, now: datetime) -> None:
         """Shows how far it is; `RunStopped` when a person asked for that, or when another attempt has begun."""
-        mine = Run.objects.filter(pk=self.run.pk, state=State.RUNNING, attempts=self.run.attempts, stop_asked_at=None)
-        if not mine.update(progress=line[:200], progress_at=now):
+        if not update(Run, {**self._mine, "stop_asked_at": None}, progress=line[:200], progress_at=now):
             raise RunStopped("Stopped by a person.")
 
     def tried_again(self, now: datetime, trouble: str, *, error: str, tries: int | None = None) -> bool:
@@ -272,8 +275,8 @@ def _begin(vault: Vault, run: Run) -> _Attempt | None:
     """Begins an attempt, counted now, unless one was begun or somebody decided since the run was looked at. One process wins."""
     now = vault.clock()
     begun = {"attempts": run.attempts + 1, "started_at": now, "holder": process_name()}
-    same = Run.objects.filter(pk=run.pk, state=run.state, attempts=run.attempts)
-    if not same.update(state=State.RUNNING, ended_at=None, progress="", progress_at=now, stop_asked_at=None, **begun):
+    seen = {"pk": run.pk, "state": run.state, "attempts": run.attempts}
+    if not update(Run, seen, state=State.RUNNING, ended_at=None, progress="", progress_at=now, stop_asked_at=None, **begun):
         return None
     for name, value in begun.items():
         setattr(run, name, value)
@@ -311,7 +314,7 @@ def _record_set(attempt: _Attempt, backup_set: BackupSet, trouble: str, now: dat
     if backup_set.protected_at is None:
         backup_set.refresh_from_db(fields=["complete_at", "protected_at"])  # catching up writes through another instance
     late = nights.is_late(backup_set.started_at, attempt.run.ends_at)
-    values = {"backup_set": backup_set, "late": late, "ended_at": now, "trouble": trouble[:500]}
+    values = {"backup_set": backup_set.pk, "late": late, "ended_at": now, "trouble": trouble[:500]}
     if backup_set.protected_at is not None:
         attempt.record(State.DONE, **values)
         return

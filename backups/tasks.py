@@ -12,6 +12,7 @@ from backups import heartbeats, keyfiles, queueing, runs
 from backups import vault as vaults
 from backups.models import Run
 from backups.queueing import DESTROYER, WORKER
+from backups.snapshot import one_connection
 
 TURN_SECONDS = 20.0
 
@@ -33,15 +34,16 @@ def work_off(run_ids: Sequence[int]) -> list[str]:
     are given back, for another worker may be free."""
     vault, began, begun = vaults.from_settings(), time.monotonic(), set()
     done, due = 0, runs.due_among(run_ids, vault.clock())
-    for at, run_id in enumerate(run_ids):
-        if at and time.monotonic() - began > TURN_SECONDS:
-            queueing.give_back(run_ids[at:], vaults.clock())
-            break
-        heartbeats.beat(WORKER)
-        with actors.acting("worker", reason="a run that is due", source=f"run:{run_id}"):
-            if run_id in due and runs.attempted(vault, due[run_id]):
-                begun.add(run_id)
-        done = at + 1
+    with one_connection():
+        for at, run_id in enumerate(run_ids):
+            if at and time.monotonic() - began > TURN_SECONDS:
+                queueing.give_back(run_ids[at:], vaults.clock())
+                break
+            heartbeats.beat(WORKER)
+            with actors.acting("worker", reason="a run that is due", source=f"run:{run_id}"):
+                if run_id in due and runs.attempted(vault, due[run_id]):
+                    begun.add(run_id)
+            done = at + 1
     heartbeats.beat(WORKER)
     states = dict(Run.objects.filter(pk__in=begun).values_list("pk", "state"))
     return [states.get(run_id, "not due") for run_id in run_ids[:done]]
