@@ -15,6 +15,7 @@ from backups.leases import Held, fenced
 from backups.locations import Place
 from backups.manifest import object_name
 from backups.models import BackupSet, Blob, Chunk, Copy, Location
+from backups.placing import sha256_of
 from backups.sealing import Sealed, StreamKey
 from backups.statements import ask, change, each, insert, save
 
@@ -22,15 +23,16 @@ BATCH = 500
 T = TypeVar("T")
 
 _BLOBS, _COPIES, _LOCATIONS, _SETS = (model._meta.db_table for model in (Blob, Copy, Location, BackupSet))
-_OF_A_BLOB = "stream_id, kind, state, name, sha256, size, plain_size, made_by_id"
 _IN_FORCE = f"SELECT id, name, required FROM {_LOCATIONS} WHERE in_force ORDER BY position, name"  # noqa: S608  (names from the models)
-_INTEND = f"INSERT INTO {_BLOBS} ({_OF_A_BLOB}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id"  # noqa: S608
 _KNOWN = (
-    "SELECT b.id, b.kind, b.state, b.name, b.sha256, b.size, s.state, c.location_id, c.state "  # noqa: S608
+    "SELECT b.id, b.kind, b.state, b.name, b.sha256, b.size, s.state, c.location_id, c.state, c.checked_at < %s "  # noqa: S608
     f"FROM {_BLOBS} b LEFT JOIN {_COPIES} c ON c.blob_id = b.id LEFT JOIN {_SETS} s ON s.id = b.made_by_id "
     "WHERE b.stream_id = %s ORDER BY b.id DESC"
 )
-_OWE = f"INSERT INTO {_COPIES} (blob_id, location_id, state) SELECT %s, id, %s FROM {_LOCATIONS} WHERE id IN (%s)"  # noqa: S608
+_OWE = (
+    f"INSERT INTO {_COPIES} (blob_id, location_id, state) "  # noqa: S608
+    f"SELECT b.id, l.id, %s FROM {_BLOBS} b, {_LOCATIONS} l WHERE b.id IN (%s) AND l.id IN (%s)"
+)
 _PRESENT = f"UPDATE {_COPIES} SET state = %s, checked_at = %s WHERE location_id IN (%s) AND blob_id IN (%s)"  # noqa: S608
 _STORED = f"UPDATE {_BLOBS} SET state = %s WHERE state = %s AND id IN (%s)"  # noqa: S608
 _ALIVE = f"SELECT sha256, size FROM {_BLOBS} WHERE id IN (%s) AND state <> %s"  # noqa: S608
@@ -39,7 +41,6 @@ _NEEDED_THERE = (
     "WHERE b.stream_id = %s AND b.state <> %s AND c.location_id IN (%s) AND c.state = %s "
     "AND (b.kind = %s OR (b.kind = %s AND b.made_by_id = %s) OR b.name = %s)"
 )
-_KEYS = f"SELECT name FROM {_BLOBS} WHERE stream_id = %s AND kind = %s"  # noqa: S608
 _ENVELOPES = (
     f"SELECT l.name FROM {_COPIES} c JOIN {_BLOBS} b ON b.id = c.blob_id JOIN {_LOCATIONS} l ON l.id = c.location_id "  # noqa: S608
     "WHERE b.kind = %s AND b.made_by_id = %s AND c.state = %s ORDER BY l.position, l.name"
@@ -64,6 +65,7 @@ class Inventory:
     """What the catalogue knew of one stream's objects when nobody was at work on them, so that one look serves a whole run.
 
     `usable` blobs have a copy at one of the places asked for; `keys` are names and digests, the newest first; `names` are all objects'.
+    `stale`: some copy was checked so long ago that its check is due.
     """
 
     names: set[str] = field(default_factory=set)
@@ -74,6 +76,12 @@ class Inventory:
     owed: bool = False
     condemned: bool = False
     doubtful: bool = False
+    stale: bool = False
+
+    @property
+    def in_order(self) -> bool:
+        """Nothing can be removed: every object is named by a set, or is a key."""
+        return not (self.doubtful or self.condemned)
 
     @property
     def known(self) -> set[int]:
@@ -81,12 +89,13 @@ class Inventory:
 
     def add(self, row: tuple[Any, ...], at: set[int]) -> None:
         """One object's row with one of its copies', as `_KNOWN` asks for them; `at` are the locations that can be reached."""
-        ident, kind, state, name, sha256, size, maker, location, copy = row
+        ident, kind, state, name, sha256, size, maker, location, copy, stale = row
         self.names.add(name)
         if state == Blob.State.CONDEMNED:
             self.condemned = True
             return
         self.with_a_row.setdefault(location, set()).add(ident)
+        self.stale |= bool(stale)
         present_here = copy == Copy.State.PRESENT and location in at
         if present_here:
             self.claimed.setdefault(location, []).append((ident, name, size))
@@ -100,10 +109,10 @@ class Inventory:
                 self.keys.append((name, sha256))
 
 
-def inventory(stream: uuid.UUID, places: Iterable[Place]) -> Inventory:
-    """All that is known of the stream's objects and their copies, in one query."""
+def inventory(stream: uuid.UUID, places: Iterable[Place], due_before: datetime) -> Inventory:
+    """All that is known of the stream's objects and their copies, in one query; checks older than `due_before` are due again."""
     found, at = Inventory(), {place.location.pk for place in places}
-    for row in each(_KNOWN, stream):
+    for row in each(_KNOWN, due_before, stream):
         found.add(row, at)
     return found
 
@@ -120,59 +129,42 @@ def locations_in_force() -> list[InForce]:
     return [InForce(pk, name, bool(required)) for pk, name, required in ask(_IN_FORCE)]
 
 
-def intend(
-    lease: Held,
-    stream: uuid.UUID,
-    kind: str,
-    ident: str,
-    *,
-    owed_to: Sequence[InForce],
-    sha256: str,
-    size: int,
-    plain_size: int = 0,
-    made_by: BackupSet | None = None,
-) -> Blob:
-    """The row for an object that is about to be stored, and the copies that are owed."""
-    blob = Blob(
-        stream_id=stream,
-        kind=kind,
-        name=object_name(str(stream), kind, ident),
-        sha256=sha256,
-        size=size,
-        plain_size=plain_size,
-        made_by=made_by,
-    )
-    with fenced(lease):
-        columns = (stream, kind, blob.state, blob.name, sha256, size, plain_size, made_by and made_by.pk)
-        [(blob.id,)] = ask(_INTEND, *columns)
-        change(_OWE, blob.id, Copy.State.OWED, [location.pk for location in owed_to])
-    return blob
+def unstored(stream: uuid.UUID, kind: str, ident: str, data: bytes, *, plain_size: int = 0, made_by: BackupSet | None = None) -> Blob:
+    """The row, not written yet, for an object that is about to be stored."""
+    name = object_name(str(stream), kind, ident)
+    size, sha256 = len(data), sha256_of(data)
+    return Blob(stream_id=stream, kind=kind, name=name, sha256=sha256, size=size, plain_size=plain_size, made_by=made_by)
 
 
-def intend_pack(
-    lease: Held, backup_set: BackupSet, sealed: Sealed, pack: Pack, key: StreamKey, *, owed_to: Sequence[InForce]
-) -> tuple[Blob, list[Chunk]]:
-    """As `intend`, for a blob of content, with the rows that say which chunk lies where in it."""
-    stream = backup_set.stream_id
+def intend(lease: Held, blobs: Sequence[Blob], owed_to: Sequence[InForce]) -> None:
+    """Writes the rows, which have their ids after it, and the copies that are owed."""
     with fenced(lease):
-        blob = intend(
-            lease,
-            stream,
-            "blob",
-            sealed.sha256,
-            owed_to=owed_to,
-            sha256=sealed.sha256,
-            size=len(sealed.data),
-            plain_size=sealed.plain_size,
-            made_by=backup_set,
-        )
-        rows, offset = [], 0
-        for chunk in pack.chunks:
-            rows.append(Chunk(stream_id=stream, digest=key.digest(chunk.sha256), blob=blob, offset=offset, length=len(chunk.data)))
-            offset += len(chunk.data)
-        for batch in batches(rows):
+        for batch in batches(blobs):
             insert(batch)
-        return blob, rows
+            change(_OWE, Copy.State.OWED, [blob.pk for blob in batch], [location.pk for location in owed_to])
+
+
+def intend_packs(
+    lease: Held, backup_set: BackupSet, packs: Sequence[tuple[Sealed, Pack]], key: StreamKey, owed_to: Sequence[InForce]
+) -> list[tuple[Blob, list[Chunk]]]:
+    """As `intend`, for blobs of content, with the rows that say which chunk lies where in them."""
+    stream = backup_set.stream_id
+    blobs = [unstored(stream, "blob", sealed.sha256, sealed.data, plain_size=sealed.plain_size, made_by=backup_set) for sealed, _ in packs]
+    with fenced(lease):
+        intend(lease, blobs, owed_to)
+        chunks = [_chunks(blob, pack, key) for blob, (_, pack) in zip(blobs, packs, strict=True)]
+        for batch in batches([chunk for of_one in chunks for chunk in of_one]):
+            insert(batch)
+    return list(zip(blobs, chunks, strict=True))
+
+
+def _chunks(blob: Blob, pack: Pack, key: StreamKey) -> list[Chunk]:
+    rows, offset = [], 0
+    for chunk in pack.chunks:
+        digest, length = key.digest(chunk.sha256), len(chunk.data)
+        rows.append(Chunk(stream_id=blob.stream_id, digest=digest, blob=blob, offset=offset, length=length))
+        offset += length
+    return rows
 
 
 def mark_present(lease: Held, place: Place, blob_ids: Iterable[int], now: datetime) -> None:
@@ -218,11 +210,6 @@ def needed_there(backup_set: BackupSet, places: Iterable[Place]) -> dict[int, di
 def places_with(backup_set: BackupSet) -> list[str]:
     """The names of the locations where the set is whole: those with its envelope."""
     return [name for (name,) in ask(_ENVELOPES, Blob.Kind.ENVELOPE, backup_set.pk, Copy.State.PRESENT)]
-
-
-def key_names(stream: uuid.UUID) -> list[str]:
-    """Of all keys that the stream ever had."""
-    return [name for (name,) in ask(_KEYS, stream, Blob.Kind.KEY)]
 
 
 def stored_chunks(usable: set[int]) -> dict[bytes, Found] | None:

@@ -17,16 +17,10 @@ from backups.locations import Place
 from backups.manifest import stream_folder
 from backups.models import BackupSet, Blob, Copy, Location
 from backups.placing import fetch, put_and_read_back, sha256_of
-from backups.statements import ask
 from backups.stores.contract import StoreError
 from backups.vault import Vault
 
 DIGEST_PERIOD = timedelta(days=30)
-_STALE = (
-    f"SELECT 1 FROM {Blob._meta.db_table} b JOIN {Copy._meta.db_table} c ON c.blob_id = b.id "  # noqa: S608  (names from the models)
-    "WHERE b.stream_id = %s AND c.checked_at < %s LIMIT 1"
-)
-
 # Blobs, then what names them: a set exists at a place once its envelope does.
 STORING_ORDER = ("key", "blob", "body", "envelope")
 
@@ -63,10 +57,11 @@ def look(places: Iterable[Place], stream: uuid.UUID) -> Shelves:
 
 def caught_up(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> tuple[Inventory, int]:
     """Reconciles and catches up; what the catalogue knows after it, and how many copies were put where they were owed."""
-    found = catalogue.inventory(stream, shelves.places)
+    due_before = vault.clock() - DIGEST_PERIOD
+    found = catalogue.inventory(stream, shelves.places, due_before)
     if reconcile(shelves, found, lease) or found.owed:
         done = catch_up(vault, shelves, stream, lease)
-        return catalogue.inventory(stream, shelves.places), done
+        return catalogue.inventory(stream, shelves.places, due_before), done
     return found, 0
 
 
@@ -91,19 +86,19 @@ def reconcile(shelves: Shelves, found: Inventory, lease: Held) -> bool:
     return written
 
 
-def recheck(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, blob_ids: set[int]) -> bool:
+def recheck(vault: Vault, shelves: Shelves, found: Inventory, stream: uuid.UUID, lease: Held, blob_ids: set[int]) -> bool:
     """Reads copies, of these objects and of the keys, last checked more than 30 days ago; what is damaged is owed again.
 
-    Returns whether any was.
+    `found` is what was known when the run began. Returns whether any was damaged.
     """
     damaged = False
     old, locations = vault.clock() - DIGEST_PERIOD, [place.location for place in shelves.places]
-    if not ask(_STALE, stream, old):
+    if not found.stale:
         return False
     stale = Copy.objects.filter(location__in=locations, state=Copy.State.PRESENT, checked_at__lt=old, blob__stream=stream)
-    found = [copy for copy in stale.select_related("blob") if copy.blob_id in blob_ids or copy.blob.kind == "key"]
+    due = [copy for copy in stale.select_related("blob") if copy.blob_id in blob_ids or copy.blob.kind == "key"]
     for place in shelves.places:
-        for blob in [copy.blob for copy in found if copy.location_id == place.location.pk]:
+        for blob in [copy.blob for copy in due if copy.location_id == place.location.pk]:
             lease.keep()
             if _is_whole(place, blob):
                 catalogue.mark_present(lease, place, [blob.id], vault.clock())

@@ -184,6 +184,7 @@ class ContentReader:
     def _remember_large(self, file: WantedFile, slips: list[Slip]) -> None:
         if len(slips) < 2:
             return
+        self.deposit.intend()
         digest = self.deposit.key.digest(bytes.fromhex(file.sha256))
         chunk_ids = [slip.chunk_id for slip in slips]
         if not StoredFile.objects.filter(stream=self.stream, digest=digest, chunk_ids=chunk_ids).exists():

@@ -10,33 +10,33 @@ import uuid
 from collections.abc import Iterable
 
 from backups import catalogue
+from backups.catalogue import Inventory
 from backups.catching_up import Shelves
 from backups.errors import KeysMissing, NoLocation, NowhereWhole, StreamEnded
 from backups.keyfiles import KeyRing
 from backups.leases import Held
 from backups.locations import Place
 from backups.manifest import object_name
-from backups.placing import fetch, put_and_read_back, sha256_of
+from backups.placing import fetch, put_and_read_back
 from backups.sealing import StreamKey
 from backups.stores.contract import StoreError
 from backups.vault import Vault
 
 
 def newest_key(
-    vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, keys: Iterable[tuple[str, str]]
+    vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, found: Inventory
 ) -> tuple[StreamKey, list[tuple[Place, list[int]]]]:
     """The stream's newest key that the shelves' places can give; a new one when there is none, for one location down stops nothing.
 
-    With it come the copies of a new one, by place, which the caller records. `keys` are the names and digests of the stored ones, the
-    newest first. Raises `StreamEnded`, `NoLocation`, `KeysMissing`. A key that
+    With it come the copies of a new one, by place, which the caller records. Raises `StreamEnded`, `NoLocation`, `KeysMissing`. A key that
     could not be had is noted: its sets need the place that has it.
     """
-    for name, sha256 in keys:
+    for name, sha256 in found.keys:
         try:
             return StreamKey.of_text(_number(name), vault.keys.unwrap(fetch(shelves.places, name, sha256, shelves.notes))), []
         except NowhereWhole as problem:
             shelves.notes.append(f"{problem} Another key is used for this set.")
-    return _make_key(vault, shelves, stream, lease)
+    return _make_key(vault, shelves, stream, lease, found)
 
 
 def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int, notes: list[str]) -> StreamKey:
@@ -58,21 +58,15 @@ def key_at(keys: KeyRing, places: Iterable[Place], stream: str, number: int, not
     raise unopened or NoLocation(f"No location gives the key {name}: {'; '.join(troubles)}.")
 
 
-def _make_key(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> tuple[StreamKey, list[tuple[Place, list[int]]]]:
+def _make_key(
+    vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, found: Inventory
+) -> tuple[StreamKey, list[tuple[Place, list[int]]]]:
     refuse_ended(shelves.places, stream)
-    used = [_number(name) for name in catalogue.key_names(stream)]
-    used += [_number(name) for listed in shelves.listed.values() for name in listed]
+    used = [_number(name) for names in (found.names, *shelves.listed.values()) for name in names]
     key = StreamKey.generate(max(used, default=0) + 1)
     wrapped = vault.keys.wrap(key.identity)
-    blob = catalogue.intend(
-        lease,
-        stream,
-        "key",
-        str(key.number),
-        owed_to=shelves.in_force,
-        sha256=sha256_of(wrapped),
-        size=len(wrapped),
-    )
+    blob = catalogue.unstored(stream, "key", str(key.number), wrapped)
+    catalogue.intend(lease, [blob], shelves.in_force)
     placed, troubles = [], []
     for place in shelves.places:
         try:

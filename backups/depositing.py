@@ -32,7 +32,7 @@ RECORDED_TOGETHER = 8
 
 @dataclass(slots=True)
 class Slip:
-    """Where a chunk will lie: the blob's digest is known once its pack is sealed."""
+    """Where a chunk will lie: the blob's digest is known once its pack is sealed, `chunk_id` once that is intended."""
 
     offset: int
     length: int
@@ -83,6 +83,7 @@ class Deposit:
         self._filling = Filling()
         self._spooled: dict[int, Path] = {}
         self._waiting: dict[bytes, Slip] = {}
+        self._unintended: list[tuple[Sealed, Filling]] = []
         self._sealing: deque[tuple[Filling, Future[Sealed]]] = deque()
         self._unrecorded = list(unrecorded)
         self._threads = threads
@@ -150,18 +151,29 @@ class Deposit:
     def _take_sealed(self) -> None:
         filling, future = self._sealing.popleft()
         sealed = future.result()
-        path = self._spool(sealed) if filling.pack.size > SMALL_BYTES else None  # few are small, so they may wait in memory
-        blob, rows = catalogue.intend_pack(self.lease, self.set, sealed, filling.pack, self.key, owed_to=self.owed_to)
-        for slip, row in zip(filling.slips, rows, strict=True):
-            slip.blob_sha256, slip.chunk_id = sealed.sha256, row.id
-            self._waiting.pop(bytes(row.digest), None)
-            self._hold(bytes(row.digest), Found(row.id, blob.id, sealed.sha256, row.offset, row.length))
-        self.used.add(blob.id)
-        self.usable.add(blob.id)
-        self.new_bytes[blob.id] = len(sealed.data)
-        if path is not None:
-            self._spooled[blob.id] = path
-        self.place(Errand(blob.id, blob.name, sealed.sha256, path=path, given=sealed.data if path is None else None))
+        for slip in filling.slips:
+            slip.blob_sha256 = sealed.sha256
+        self._unintended.append((sealed, filling))
+        if sum(one.pack.size for _, one in self._unintended) > SMALL_BYTES:
+            self.intend()
+
+    def intend(self) -> None:
+        """Writes the intents of what is sealed, and sends it to the places. What is small waits for it, in memory, for more to come."""
+        packs, self._unintended = self._unintended, []
+        paths = [self._spool(sealed) if filling.pack.size > SMALL_BYTES else None for sealed, filling in packs]
+        sealed_packs = [(sealed, filling.pack) for sealed, filling in packs]
+        intended = catalogue.intend_packs(self.lease, self.set, sealed_packs, self.key, self.owed_to) if packs else []
+        for (sealed, filling), path, (blob, rows) in zip(packs, paths, intended, strict=True):
+            for slip, row in zip(filling.slips, rows, strict=True):
+                slip.chunk_id = row.id
+                self._waiting.pop(bytes(row.digest), None)
+                self._hold(bytes(row.digest), Found(row.id, blob.id, sealed.sha256, row.offset, row.length))
+            self.used.add(blob.id)
+            self.usable.add(blob.id)
+            self.new_bytes[blob.id] = blob.size
+            if path is not None:
+                self._spooled[blob.id] = path
+            self.place(Errand(blob.id, blob.name, sealed.sha256, path=path, given=sealed.data if path is None else None))
 
     def _hold(self, digest: bytes, chunk: Found) -> None:
         """Keeps it with the stored ones, until they are too many to be held: then the catalogue is asked for each."""
@@ -198,7 +210,7 @@ class Deposit:
         self._unrecorded = []
 
     def seal_rest(self) -> None:
-        """Every slip is complete after it."""
+        """Every slip says after it where its chunk lies; it has a `chunk_id` after `intend` only."""
         self.seal_pack()
         while self._sealing:
             self._take_sealed()
@@ -206,6 +218,7 @@ class Deposit:
     def finish(self) -> None:
         """Waits until each lane has placed everything or given up; what was placed is still to be recorded. Raises `NoLocation` when all
         of them gave up."""
+        self.intend()
         while any(lane.busy for lane in self.lanes):
             wait_a_moment(self.lanes)
             self.attend()

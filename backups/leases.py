@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from django.conf import settings
@@ -45,6 +45,7 @@ class Held:
     clock: Callable[[], datetime]
     renew_at: datetime
     inside: bool = False
+    given_back: bool = False
 
     def keep(self) -> None:
         """Renews the lease when a third of its time has passed; `LeaseLost` when somebody else has it."""
@@ -113,8 +114,10 @@ def _refuse_busy(lease: Lease, now: datetime) -> None:
 
 
 def release(held: Held) -> None:
-    """Gives the lease back; nothing happens when it is ours no longer."""
-    change(_RELEASE, held.clock(), held.name, held.epoch)
+    """Gives the lease back, with the caller's transaction where there is one; nothing happens when it is ours no longer."""
+    if not held.given_back:
+        change(_RELEASE, held.clock(), held.name, held.epoch)
+        transaction.on_commit(partial(setattr, held, "given_back", True))
 
 
 @contextmanager

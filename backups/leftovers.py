@@ -115,7 +115,7 @@ def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, found:
     stands without all that it names.
     """
     strange = tuple(unknown(shelves, found))
-    if not (found.doubtful or found.condemned):
+    if found.in_order:
         return Swept(unknown=strange)
     condemn(stream, lease)
     removed, left = 0, []

@@ -26,7 +26,7 @@ from backups.errors import LeaseLost, NoLocation
 from backups.leases import Held
 from backups.manifest import FORMAT, Part, body_lines
 from backups.models import BackupSet, Blob, Location
-from backups.placing import WORKERS, Errand, Lane, sha256_of
+from backups.placing import WORKERS, Errand, Lane
 from backups.sealing import Sealed, StreamKey, seal
 from backups.slots import night_of
 from backups.statements import insert, save
@@ -129,7 +129,7 @@ def _fail(vault: Vault, backup_set: BackupSet, problem: Exception) -> None:
 def _make(
     vault: Vault, shelves: Shelves, found: Inventory, backup_set: BackupSet, lease: Held, progress: Progress, workers: int
 ) -> list[str]:
-    key, unrecorded = newest_key(vault, shelves, backup_set.stream_id, lease, found.keys)
+    key, unrecorded = newest_key(vault, shelves, backup_set.stream_id, lease, found)
     backup_set.key_number = key.number
     lanes = [Lane(place, workers) for place in shelves.places]
     deposit = Deposit(
@@ -146,19 +146,13 @@ def _make(
     try:
         parts = ContentReader(vault, backup_set, deposit, progress).read()
         deposit.finish()
-        damaged = catching_up.recheck(vault, shelves, backup_set.stream_id, lease, deposit.used)
-        sealed = _sealed_body(backup_set, parts, key)
-        with leases.fenced(lease):
-            deposit.record()
-            _count(backup_set, parts, deposit)
-            named = catalogue.register_blobs(lease, backup_set, deposit.used)
-            body = _intended(deposit, backup_set, "body", sealed.data, sealed.plain_size)
-        _place(deposit, body, sealed.data, deposit.lanes)
-        everywhere = _place_envelope(vault, deposit, backup_set, parts, body, named)
+        damaged = catching_up.recheck(vault, shelves, found, backup_set.stream_id, lease, deposit.used)
+        body, envelope = _register(vault, backup_set, deposit, parts, _sealed_body(backup_set, parts, key))
+        everywhere = _place_last(deposit, backup_set, body, envelope)
         if damaged or not everywhere:
             deposit.record()
             catching_up.catch_up(vault, shelves, backup_set.stream_id, lease)
-        whole_at = _finish(vault, backup_set, deposit)
+        whole_at = _finish(vault, backup_set, deposit, give_back=found.in_order)
     finally:
         deposit.close()
     shelves.troubles.update({lane.place.name: lane.trouble for lane in lanes if lane.trouble})
@@ -178,30 +172,49 @@ def _sealed_body(backup_set: BackupSet, parts: list[Part], key: StreamKey) -> Se
     return seal("".join(body_lines(head, parts)).encode(), key.recipient)
 
 
-def _intended(deposit: Deposit, backup_set: BackupSet, kind: str, data: bytes, plain_size: int = 0) -> Blob:
-    return catalogue.intend(
-        deposit.lease,
-        backup_set.stream_id,
-        kind,
-        str(backup_set.id),
-        owed_to=deposit.owed_to,
-        sha256=sha256_of(data),
-        size=len(data),
-        plain_size=plain_size,
-        made_by=backup_set,
-    )
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An object of the set, intended, and its bytes."""
+
+    blob: Blob
+    data: bytes
+
+    @property
+    def errand(self) -> Errand:
+        return Errand(self.blob.id, self.blob.name, self.blob.sha256, given=self.data)
 
 
-def _place(deposit: Deposit, blob: Blob, data: bytes, lanes: list[Lane]) -> None:
+def _register(vault: Vault, backup_set: BackupSet, deposit: Deposit, parts: list[Part], body: Sealed) -> tuple[_Made, _Made]:
+    """The set names its blobs, from now on; its body and its envelope are intended. One transaction."""
+    stream, ident = backup_set.stream_id, str(backup_set.id)
+    with leases.fenced(deposit.lease):
+        deposit.record()
+        _count(backup_set, parts, deposit)
+        named = catalogue.register_blobs(deposit.lease, backup_set, deposit.used)
+        stored_body = catalogue.unstored(stream, "body", ident, body.data, plain_size=body.plain_size, made_by=backup_set)
+        envelope = _signed_envelope(vault, backup_set, parts, stored_body, named)
+        stored_envelope = catalogue.unstored(stream, "envelope", ident, envelope, made_by=backup_set)
+        catalogue.intend(deposit.lease, [stored_body, stored_envelope], deposit.owed_to)
+    return _Made(stored_body, body.data), _Made(stored_envelope, envelope)
+
+
+def _place_last(deposit: Deposit, backup_set: BackupSet, body: _Made, envelope: _Made) -> bool:
+    """The body everywhere, then the envelope where all is that the set names. Returns whether every lane has placed it."""
+    missing = catching_up.missing_by_place([lane.place for lane in deposit.lanes], backup_set)
+    _place(deposit, body, deposit.lanes)
+    with_body = [lane for lane in deposit.lanes if body.blob.id in lane.placed]
+    _place(deposit, envelope, [lane for lane in with_body if missing[lane.place.name] == 1])  # the body alone
+    return all(envelope.blob.id in lane.placed for lane in deposit.lanes)
+
+
+def _place(deposit: Deposit, made: _Made, lanes: list[Lane]) -> None:
     for lane in lanes:
-        lane.submit(Errand(blob.id, blob.name, blob.sha256, given=data))
+        lane.submit(made.errand)
     deposit.finish()
 
 
-def _place_envelope(
-    vault: Vault, deposit: Deposit, backup_set: BackupSet, parts: list[Part], body: Blob, named: list[tuple[str, int]]
-) -> bool:
-    """Where all that the set names is; `named` are the digests and sizes of its blobs. Returns whether every lane has placed it."""
+def _signed_envelope(vault: Vault, backup_set: BackupSet, parts: list[Part], body: Blob, named: list[tuple[str, int]]) -> bytes:
+    """`named` are the digests and sizes of the set's blobs."""
     envelope = {
         "format": FORMAT,
         "kind": "set",
@@ -224,13 +237,7 @@ def _place_envelope(
             "absent_files": backup_set.absent_files,
         },
     }
-    data = json.dumps(vault.signer.sign(envelope), sort_keys=True, separators=(",", ":")).encode() + b"\n"
-    with leases.fenced(deposit.lease):
-        deposit.record()
-        missing = catching_up.missing_by_place([lane.place for lane in deposit.lanes], backup_set)
-        blob = _intended(deposit, backup_set, "envelope", data)
-    _place(deposit, blob, data, [lane for lane in deposit.lanes if not missing[lane.place.name]])
-    return all(blob.id in lane.placed for lane in deposit.lanes)
+    return json.dumps(vault.signer.sign(envelope), sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
 def schema_digest(parts: list[Part]) -> str:
@@ -239,7 +246,8 @@ def schema_digest(parts: list[Part]) -> str:
     return hashlib.sha256(canonical.dump_bytes(described)).hexdigest()
 
 
-def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit) -> list[str]:
+def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit, *, give_back: bool) -> list[str]:
+    """The set is made; the lease is given back in the same transaction when nothing is left to be done with it."""
     with leases.fenced(deposit.lease):
         deposit.record()
         whole_at = catching_up.judge_protection(vault, backup_set, deposit.owed_to)
@@ -247,6 +255,8 @@ def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit) -> list[str]:
             raise NoLocation("The set is whole at no location.")
         backup_set.state, backup_set.ended_at = BackupSet.State.MADE, vault.clock()
         save(backup_set, "complete_at", "protected_at", "state", "ended_at")
+        if give_back:
+            leases.release(deposit.lease)
     return whole_at
 
 

@@ -73,8 +73,8 @@ def test_a_crash_at_every_step(world: World) -> None:
     crash_at = 1
     while world.back_up(customer, crash_at=crash_at) is None:
         world.check(customer)
-        crash_at += 4
-    assert crash_at > 50, steps
+        crash_at += 3
+    assert crash_at > 40, steps
     assert_nothing_left(world, customer)
 
 
