@@ -1,4 +1,4 @@
-"""Many small customers in one night through the queue itself: `manage.py work` with two workers, 20 records, a link and an upload each.
+"""Many small customers in one night through the queue itself: `manage.py work` as it comes, 20 records, a link and an upload each.
 
 For one of them something stands in the way at every location: its run must be reported and tried again, and hold up nobody. Then a second
 night in which nothing changed.
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.db import close_old_connections
 from django.db.models import Max, Min
@@ -39,7 +40,9 @@ def measure(customers: int, folder: Path) -> None:
     with timed(f"adding {customers:,} customers of {RECORDS} records, a link and an upload", figures):
         for number in range(customers):
             _add(number)
-    home = Home(folder, {name: os.environ[name] for name in ("DATABASE_URL",) if name in os.environ} | {"L2L_WORKERS": "2"})
+    show("processors", os.cpu_count() or 1)
+    show("workers", settings.L2L_WORKERS)
+    home = Home(folder, {name: os.environ[name] for name in ("DATABASE_URL",) if name in os.environ})
     unlucky = Stream.objects.get(name="customer-7")
     with _in_the_way(folder, unlucky) as obstacles:
         _night(home, "first night", customers + 1, unlucky)
