@@ -16,12 +16,14 @@ from django.core.files.base import ContentFile
 
 from audit import registry, rows
 from audit.models import Stream
+from backups.chunks import MAX_PLAIN_BYTES
 from backups.errors import Busy, NoLocation, StreamEnded
 from backups.leases import holding, lease_name
 from backups.models import BackupSet, Blob, Chunk, Copy, Location
 from backups.nightly import Outcome, back_up
 from backups.placing import SMALL_BYTES
 from backups.restore import restore
+from backups.runs import RunStopped
 from backups.spool import folder_of
 from backups.vault import Vault
 from subscriptions.models import DataRecord, Link, UploadedContent
@@ -194,8 +196,9 @@ def test_a_file_that_was_backed_up_before_outlives_its_loss(acme: Any, vault: Va
     assert (tmp_path / "out/files" / upload.file.name).read_bytes() == b"\x04" * 4000
 
 
-def test_a_file_of_several_blobs_is_read_once(acme: Any, vault: Vault, uploads: Path, tmp_path: Path) -> None:
-    content = bytes(range(256)) * 80_000  # 19.5 MiB
+@pytest.mark.parametrize("size", [20_480_000, 2 * MAX_PLAIN_BYTES + 7])
+def test_a_file_of_several_blobs_is_read_once(acme: Any, vault: Vault, uploads: Path, tmp_path: Path, size: int) -> None:
+    content = (bytes(range(256)) * 80_000)[:size]
     upload = UploadedContent.objects.create(customer=acme, name="large.bin", file=ContentFile(content, name="x"))
     backed_up(vault, acme)
     (uploads / upload.file.name).unlink()  # so that reading it again would fail
@@ -203,6 +206,16 @@ def test_a_file_of_several_blobs_is_read_once(acme: Any, vault: Vault, uploads: 
     assert second.good and second.backup_set.new_blobs == 0
     restore(vault, acme, tmp_path / "out")
     assert (tmp_path / "out/files" / upload.file.name).read_bytes() == content
+
+
+def test_a_set_that_is_no_longer_wanted_once_its_turn_comes_is_not_begun(acme: Any, vault: Vault) -> None:
+    def stopped(_: str) -> None:
+        raise RunStopped("by a person")
+
+    with pytest.raises(RunStopped):
+        back_up(vault, Stream.objects.get(pk=acme.pk), progress=stopped)
+    assert not BackupSet.objects.exists()
+    assert backed_up(vault, acme).good
 
 
 def test_two_backups_of_one_customer_do_not_run_at_once(acme: Any, vault: Vault, clock: Any) -> None:

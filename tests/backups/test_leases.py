@@ -55,6 +55,29 @@ def test_who_comes_second_reads_who_is_at_what_since_when(clock: Any) -> None:
     assert "at 'backup' since 2026-03-10 02:00:00 UTC" in str(busy.value) and "runs out at 02:02:00 UTC" in str(busy.value)
 
 
+def test_who_no_longer_wants_it_once_it_is_his_leaves_it_as_it_was(clock: Any) -> None:
+    def unwanted() -> None:
+        raise KeyError
+
+    for epoch in (1, 2):
+        with pytest.raises(KeyError):
+            take(NAME, doing="backup", clock=clock, wanted=unwanted)
+        with holding(NAME, doing="backup", clock=clock) as lease:
+            assert lease.epoch == epoch
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lease_given_back_early_is_not_taken_from_the_next_holder(clock: Any) -> None:
+    with holding(NAME, doing="backup", clock=clock) as first:
+        with fenced(first):
+            release(first)
+        second = take(NAME, doing="backup", clock=clock)
+    with fenced(second):
+        pass
+    with pytest.raises(LeaseLost), fenced(first):
+        pass
+
+
 def test_another_stream_is_not_held_up(clock: Any) -> None:
     with holding(NAME, doing="backup", clock=clock), holding("stream:b", doing="backup", clock=clock) as other:
         assert other.epoch == 1

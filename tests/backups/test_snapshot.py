@@ -20,7 +20,7 @@ from audit import registry, rows
 from audit.models import JournalRow, Stream
 from audit.models.evidence import AppendedModel
 from audit.row_sql import row_text
-from backups.snapshot import Snapshot, snapshot
+from backups.snapshot import Snapshot, one_connection, snapshot
 from subscriptions.models import Customer, DataRecord, Link
 from tests.factory.models import Downtime, Line, Site
 
@@ -224,6 +224,26 @@ def test_its_connection_is_closed_after_the_block_and_after_an_exception_in_it(a
         next(lines_of(moment, DataRecord.objects.all()))  # with a cursor open
         raise ValueError("broken")
     assert [one.connection for one in opened] == [None, None]
+
+
+def test_snapshots_that_share_a_connection_are_moments_of_their_own(acme: Any) -> None:
+    def count(moment: Snapshot) -> int:
+        return len(list(lines_of(moment, DataRecord.objects.all())))
+
+    with one_connection():
+        with snapshot() as first:
+            records(acme, range(3))
+            assert count(first) == 0
+        records(acme, range(10, 11))
+        with pytest.raises(ValueError, match="broken"), snapshot() as second:
+            assert count(second) == 4 and second.connection is first.connection
+            raise ValueError("broken")
+        records(acme, range(11, 12))
+        with snapshot() as third:
+            assert count(third) == 5
+    assert third.connection.connection is None
+    with snapshot() as alone:
+        assert alone.connection is not third.connection
 
 
 def test_nothing_can_be_written_through_it_on_postgresql(acme: Any) -> None:
