@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from l2l import checks
 
@@ -26,8 +28,8 @@ def test_the_projects_own_settings_are_right(settings: Any) -> None:
         ({"timeout": None}, "l2l.E102"),
         ({"timeout": 1.5}, "l2l.E102"),
         ({"retry": 6 * 3600 + 60}, "l2l.E103"),
-        ({"queue_limit": 8}, "l2l.E103"),
-        ({"queue_limit": 1}, "l2l.E104"),
+        ({"workers": 2, "queue_limit": 8}, "l2l.E103"),
+        ({"workers": 2, "queue_limit": 1}, "l2l.E104"),
         ({"bulk": 10}, "l2l.E104"),
         ({"orm": "other"}, "l2l.E105"),
         ({"ack_failures": False}, "l2l.E105"),
@@ -50,4 +52,5 @@ def test_a_stall_shorter_than_a_lease_is_refused(settings: Any) -> None:
 def test_django_q_reads_what_we_set() -> None:
     from django_q.conf import Conf
 
-    assert (Conf.CLUSTER_NAME, Conf.PREFIX, Conf.QUEUE_LIMIT, Conf.WORKERS, Conf.CATCH_UP) == ("worker", "l2l", 2, 2, False)
+    workers = 2 if connection.vendor == "sqlite" else 2 * (os.cpu_count() or 1)
+    assert ("worker", "l2l", workers, workers, False) == (Conf.CLUSTER_NAME, Conf.PREFIX, Conf.QUEUE_LIMIT, Conf.WORKERS, Conf.CATCH_UP)
