@@ -13,6 +13,7 @@ from backups import vault as vaults
 from backups.models import Run
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
+from backups.vault import Vault
 
 TURN_SECONDS = 20.0
 
@@ -35,18 +36,22 @@ def work_off(run_ids: Sequence[int]) -> list[str]:
     vault, began, begun = vaults.from_settings(), time.monotonic(), set()
     done, due = 0, runs.due_among(run_ids, vault.clock())
     with one_connection():
-        for at, run_id in enumerate(run_ids):
-            if at and time.monotonic() - began > TURN_SECONDS:
-                queueing.give_back(run_ids[at:], vaults.clock())
-                break
+        while done < len(run_ids) and (not done or time.monotonic() - began <= TURN_SECONDS):
             heartbeats.beat(WORKER)
-            with actors.acting("worker", reason="a run that is due", source=f"run:{run_id}"):
-                if run_id in due and runs.attempted(vault, due[run_id]):
-                    begun.add(run_id)
-            done = at + 1
+            run_id = run_ids[done]
+            if run_id in due and _attempted(vault, due[run_id]):
+                begun.add(run_id)
+            done += 1
+    if done < len(run_ids):
+        queueing.give_back(run_ids[done:], vaults.clock())
     heartbeats.beat(WORKER)
     states = dict(Run.objects.filter(pk__in=begun).values_list("pk", "state"))
     return [states.get(run_id, "not due") for run_id in run_ids[:done]]
+
+
+def _attempted(vault: Vault, run: Run) -> bool:
+    with actors.acting("worker", reason="a run that is due", source=f"run:{run.pk}"):
+        return runs.attempted(vault, run)
 
 
 def sign_evidence() -> None:
