@@ -18,8 +18,10 @@ def in_utc_to_the_second(moment: datetime) -> str:
 
 
 def length(time: timedelta) -> str:
-    """`0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`."""
+    """`38 ms`, `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`."""
     seconds = time.total_seconds()
+    if abs(seconds) < 0.1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
