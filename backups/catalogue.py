@@ -161,7 +161,7 @@ def intend_packs(
 def _chunks(blob: Blob, pack: Pack, key: StreamKey) -> list[Chunk]:
     rows, offset = [], 0
     for chunk in pack.chunks:
-        digest, length = key.digest(chunk.sha256), len(chunk.data)
+        digest, length = key.digest(chunk.sha256), chunk.size
         rows.append(Chunk(stream_id=blob.stream_id, digest=digest, blob=blob, offset=offset, length=length))
         offset += length
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -29,16 +29,42 @@ class Batch:
     key_of: Callable[[int], int | str]
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Rows as in a batch, at least one, that came joined: their lines with `\\n` between them, and none of them but the last, which has the
+    key `last`, ends a chunk. (Canonical JSON has no line break within a line.)"""
+
+    text: bytes | memoryview
+    rows: int
+    last: int
+
+
 @dataclass(frozen=True)
 class Chunk:
-    """A run of bytes of one part; `rows` counts the rows that end in it."""
+    """A run of bytes of one part, in the pieces in which they came: joining them would cost more than compressing them (measured). `rows`
+    counts the rows that end in it."""
 
-    data: bytes
+    pieces: tuple[bytes | memoryview, ...]
     rows: int
+
+    @classmethod
+    def of(cls, data: bytes, rows: int) -> Chunk:
+        return cls((data,), rows)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.pieces)
+
+    @cached_property
+    def size(self) -> int:
+        return sum(map(len, self.pieces))
 
     @cached_property
     def sha256(self) -> bytes:
-        return hashlib.sha256(self.data).digest()
+        digest = hashlib.sha256()
+        for piece in self.pieces:
+            digest.update(piece)
+        return digest.digest()
 
 
 @dataclass(slots=True)
@@ -52,14 +78,14 @@ class Pack:
         """Appends the chunk; returns its offset in the blob's plain bytes."""
         offset = self.size
         self.chunks.append(chunk)
-        self.size += len(chunk.data)
+        self.size += chunk.size
         return offset
 
     def has_room(self, chunk: Chunk) -> bool:
-        return self.size + len(chunk.data) <= MAX_PLAIN_BYTES
+        return self.size + chunk.size <= MAX_PLAIN_BYTES
 
-    def plain(self) -> bytes:
-        return b"".join(chunk.data for chunk in self.chunks)
+    def pieces(self) -> list[bytes | memoryview]:
+        return [piece for chunk in self.chunks for piece in chunk.pieces]
 
 
 def ends_chunk(key: int | str) -> bool:
@@ -106,10 +132,15 @@ def batched(rows: Iterable[tuple[int | str, bytes]]) -> Iterator[Batch]:
         yield Batch(lines, keys.__getitem__)
 
 
-def cut(batches: Iterable[Batch]) -> Iterator[Chunk]:
+def cut(batches: Iterable[Batch | Joined]) -> Generator[Chunk, None, None]:
     """Rows as chunks of at most 8 MiB. Together the chunks are the lines, each with `\\n`. A row longer than a blob is cut through."""
     begun = _Begun()
     for batch in batches:
+        if isinstance(batch, Joined):
+            yield from begun.add_joined(batch)
+            if ends_chunk(batch.last):
+                yield from begun.finish()
+            continue
         start = 0
         for end in _ends(batch):
             yield from begun.add(batch.lines[start:end])
@@ -135,38 +166,57 @@ def _ends(batch: Batch) -> Iterator[int]:
 
 
 class _Begun:
-    """The chunk that is being filled."""
+    """The chunk that is being filled: `pieces` are its lines with their ends, `size` bytes together; `lines` come after these."""
 
     def __init__(self) -> None:
+        self._empty()
+
+    def _empty(self) -> None:
+        self.pieces: list[bytes | memoryview] = []
         self.lines: list[bytes] = []
-        self.size = 0
+        self.rows = self.size = 0
 
     def add(self, lines: Sequence[bytes]) -> Iterator[Chunk]:
         """Appends the lines; yields the chunks that became full before."""
         added = sum(map(len, lines)) + len(lines)
         if self.size + added <= MAX_PLAIN_BYTES:
-            self.lines += lines
-            self.size += added
+            self._append(lines, added)
             return
         for line in lines:
             if self.size + len(line) >= MAX_PLAIN_BYTES:
                 yield from self.finish()
-            self.lines.append(line)
-            self.size += len(line) + 1
+            self._append([line], len(line) + 1)
+
+    def _append(self, lines: Sequence[bytes], size: int) -> None:
+        self.lines += lines
+        self.rows += len(lines)
+        self.size += size
+
+    def add_joined(self, joined: Joined) -> Iterator[Chunk]:
+        """As `add`, without looking into it where it fits."""
+        added = len(joined.text) + 1
+        if self.size + added > MAX_PLAIN_BYTES:
+            yield from self.add(bytes(joined.text).split(b"\n"))
+            return
+        self._join_lines()
+        self.pieces += (joined.text, b"\n")
+        self.rows += joined.rows
+        self.size += added
+
+    def _join_lines(self) -> None:
+        if self.lines:
+            self.lines.append(b"")
+            self.pieces.append(b"\n".join(self.lines))
+            self.lines = []
 
     def finish(self) -> Iterator[Chunk]:
-        lines, self.lines, self.size = self.lines, [], 0
-        if lines:
-            lines.append(b"")
-            yield from _chunks_of(b"\n".join(lines), len(lines) - 1)
-
-
-def _chunks_of(data: bytes, rows: int) -> Iterator[Chunk]:
-    if len(data) <= MAX_PLAIN_BYTES:
-        yield Chunk(data, rows)
-        return
-    for piece in split(data):
-        yield Chunk(piece, piece.count(b"\n"))
+        self._join_lines()
+        chunk = Chunk(tuple(self.pieces), self.rows)
+        self._empty()
+        if chunk.size <= MAX_PLAIN_BYTES:
+            yield from [chunk] if chunk.pieces else []
+        else:  # one row
+            yield from (Chunk.of(piece, piece.count(b"\n")) for piece in split(chunk.data))
 
 
 def split(data: bytes) -> Iterator[bytes]:
@@ -185,8 +235,8 @@ def cut_file(pieces: Iterable[bytes]) -> Iterator[Chunk]:
             taken = MAX_PLAIN_BYTES - len(waiting)
             waiting += rest[:taken]
             rest, yielded = rest[taken:], True
-            chunk, waiting = Chunk(bytes(waiting), 0), bytearray()
+            chunk, waiting = Chunk.of(bytes(waiting), 0), bytearray()
             yield chunk
         waiting += rest
     if waiting or not yielded:
-        yield Chunk(bytes(waiting), 0)
+        yield Chunk.of(bytes(waiting), 0)

@@ -8,7 +8,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -102,9 +102,10 @@ class ContentReader:
 
     def _rows_part(self, moment: Snapshot, part: Part, queryset: models.QuerySet) -> Draft:
         draft = Draft(part)
-        for chunk in cut(moment.batches(queryset, self.stream)):
-            self._add(draft, chunk)
-            self._tell(f"{part.what} of {part.model}", chunk.rows)
+        with closing(cut(moment.batches(queryset, self.stream))) as chunks:
+            for chunk in chunks:
+                self._add(draft, chunk)
+                self._tell(f"{part.what} of {part.model}", chunk.rows)
         return draft
 
     def _add(self, draft: Draft, chunk: Chunk) -> None:

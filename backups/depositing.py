@@ -22,7 +22,7 @@ from backups.locations import Place
 from backups.manifest import ChunkRef
 from backups.models import BackupSet
 from backups.placing import SMALL_BYTES, Errand, Lane, wait_a_moment
-from backups.sealing import Sealed, StreamKey, seal
+from backups.sealing import Sealed, Sealer, StreamKey
 from backups.vault import Vault
 
 SEALED_AHEAD = 1
@@ -88,6 +88,7 @@ class Deposit:
         self._unrecorded = list(unrecorded)
         self._threads = threads
         self._sealer: ThreadPoolExecutor | None = None
+        self._large: Sealer | None = None
 
     def add(self, chunk: Chunk) -> Slip:
         """Stores the chunk unless it is stored already; the slip is complete once its pack is sealed."""
@@ -126,7 +127,7 @@ class Deposit:
     def _pack(self, chunk: Chunk, sha256: bytes, digest: bytes) -> Slip:
         if not self._filling.pack.has_room(chunk):
             self.seal_pack()
-        slip = Slip(self._filling.pack.add(chunk), len(chunk.data), sha256.hex())
+        slip = Slip(self._filling.pack.add(chunk), chunk.size, sha256.hex())
         self._filling.slips.append(slip)
         self._waiting[digest] = slip
         return slip
@@ -143,9 +144,10 @@ class Deposit:
     def _sealed_soon(self, pack: Pack) -> Future[Sealed]:
         if self._threads and pack.size > SMALL_BYTES:
             self._sealer = self._sealer or ThreadPoolExecutor(1, thread_name_prefix="seal")
-            return self._sealer.submit(lambda: seal(pack.plain(), self.key.recipient))
+            self._large = self._large or Sealer(self.key.recipient)
+            return self._sealer.submit(_sealed, self._large, pack)
         future: Future[Sealed] = Future()
-        future.set_result(seal(pack.plain(), self.key.recipient))
+        future.set_result(_sealed(Sealer(self.key.recipient), pack))
         return future
 
     def _take_sealed(self) -> None:
@@ -233,3 +235,7 @@ class Deposit:
         for lane in self.lanes:
             lane.close()
         shutil.rmtree(self.spool, ignore_errors=True)
+
+
+def _sealed(sealer: Sealer, pack: Pack) -> Sealed:
+    return sealer.seal(pack.pieces(), pack.size)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backups import chunks
-from backups.chunks import AVERAGE_ROWS, MAX_PLAIN_BYTES, Batch, Chunk, Pack, batched, cut_file, ends_chunk, next_end
+from backups.chunks import AVERAGE_ROWS, MAX_PLAIN_BYTES, Batch, Chunk, Joined, Pack, batched, cut_file, ends_chunk, next_end
 
 ROWS = 400_000
 Rows = list[tuple[int | str, bytes]]
@@ -148,23 +148,23 @@ def test_a_file_is_cut_at_the_same_places_however_it_is_read(pieces: list[bytes]
 
 
 def test_an_empty_file_is_one_empty_chunk() -> None:
-    assert list(cut_file([])) == list(cut_file([b"", b""])) == [Chunk(b"", 0)]
+    assert list(cut_file([])) == list(cut_file([b"", b""])) == [Chunk.of(b"", 0)]
 
 
 @given(st.lists(st.binary(max_size=100), min_size=1))
 def test_a_pack_gives_each_chunk_back_from_its_offset(contents: list[bytes]) -> None:
     pack = Pack()
-    placed = [(pack.add(Chunk(content, 1)), content) for content in contents]
-    plain = pack.plain()
+    placed = [(pack.add(Chunk.of(content, 1)), content) for content in contents]
+    plain = b"".join(pack.pieces())
     assert len(plain) == pack.size
     assert all(plain[offset : offset + len(content)] == content for offset, content in placed)
 
 
 def test_a_pack_takes_what_fits_into_a_blob_and_no_byte_more() -> None:
     pack = Pack()
-    pack.add(Chunk(bytes(MAX_PLAIN_BYTES - 10), 0))
-    assert pack.has_room(Chunk(bytes(10), 0))
-    assert not pack.has_room(Chunk(bytes(11), 0))
+    pack.add(Chunk.of(bytes(MAX_PLAIN_BYTES - 10), 0))
+    assert pack.has_room(Chunk.of(bytes(10), 0))
+    assert not pack.has_room(Chunk.of(bytes(11), 0))
 
 
 @given(st.one_of(st.integers(-(2**63), 2**62), st.integers(0, 10**7)), st.sampled_from([2, 3, 10, 64, 1000]))
@@ -210,3 +210,31 @@ def cut_row_by_row(rows: Sequence[tuple[int, bytes]]) -> list[list[tuple[int, by
         if ends_chunk(key):
             runs.append([])
     return [run for run in runs if run]
+
+
+lines_of_any_length = st.one_of(st.binary(max_size=12), st.binary(max_size=150)).map(lambda line: line.replace(b"\n", b"."))
+
+
+@given(st.integers(-1000, 1000), st.lists(st.tuples(steps, lines_of_any_length), max_size=60), st.integers(1, 9), st.booleans())
+def test_the_chunks_are_the_same_when_the_lines_come_joined(
+    first: int, rest: list[tuple[int, bytes]], together: int, some_of_them: bool
+) -> None:
+    keys = accumulate((step for step, _ in rest), initial=first)
+    rows: Rows = list(zip(keys, (line for _, line in rest), strict=False))
+    with blobs_of_64_bytes():
+        expected = [(chunk.data, chunk.rows, chunk.sha256) for chunk in cut(rows)]
+        came = list(joined_up_to_ends(rows, together, some_of_them))
+        assert [(chunk.data, chunk.rows, chunk.sha256) for chunk in chunks.cut(came)] == expected
+
+
+def joined_up_to_ends(rows: Rows, together: int, some_of_them: bool) -> Iterator[Batch | Joined]:
+    """Runs of rows up to a chunk's end; with `some_of_them` every third one row by row."""
+    run: Rows = []
+    for number, (key, line) in enumerate(rows):
+        run.append((key, line))
+        if len(run) == together or ends_chunk(key) or number == len(rows) - 1:
+            if some_of_them and number % 3 == 0:
+                yield from batched(run)
+            else:
+                yield Joined(memoryview(b"\n".join(line for _, line in run)), len(run), int(key))
+            run = []
