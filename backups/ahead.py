@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -30,3 +31,25 @@ def ahead(items: Generator[T, None, None], how_many: int) -> Iterator[T]:
         if reader is not None:
             reader.shutdown(wait=True, cancel_futures=True)
         items.close()
+
+
+def alternately(lanes: Sequence[Generator[T | None, None, None]], how_many: int) -> Iterator[T]:
+    """The items of the first lane up to a None, then those of the second up to its own, and so on in turn until a lane whose turn it is has
+    ended. Each is fetched by a thread of its own, up to `how_many` ahead; errors and stopping early as in `ahead`."""
+    end: Any = object()
+    readers = [ThreadPoolExecutor(1, thread_name_prefix="ahead") for _ in lanes]
+    try:
+        coming = [deque(reader.submit(next, lane, end) for _ in range(how_many)) for reader, lane in zip(readers, lanes, strict=True)]
+        for at in cycle(range(len(lanes))):
+            while (item := coming[at].popleft().result()) is not None:
+                if item is end:
+                    return
+                coming[at].append(readers[at].submit(next, lanes[at], end))
+                yield item
+            coming[at].append(readers[at].submit(next, lanes[at], end))
+    finally:
+        for reader in readers:
+            reader.shutdown(wait=False, cancel_futures=True)
+        for reader, lane in zip(readers, lanes, strict=True):
+            reader.shutdown(wait=True)
+            lane.close()

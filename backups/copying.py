@@ -21,13 +21,16 @@ from django.db.models.functions import Cast
 from psycopg import pq
 
 from audit import rows
-from backups.ahead import ahead
+from backups.ahead import ahead, alternately
 from backups.chunks import Batch, Joined, next_end
 
 # A part that ends within them takes one statement and no thread.
 FIRST_ROWS = 4096
+# What one statement reads; it takes the server two milliseconds to begin with.
 BLOCK_ROWS = 32_768
-JOINED_ROWS = 256
+# Blocks that are laid out at a time, and how many make a second connection worth opening.
+STRETCH, BLOCKS_FOR_TWO = 32, 4
+JOINED_ROWS = 512
 # Keys that lie further apart, on average, leave too few rows between two ends of chunks to be worth joining.
 SPARSE = 16
 # A row with more in its long columns comes alone.
@@ -49,26 +52,32 @@ _AFTER_ONE, _AFTER_TWO = 18, 30
 
 T = TypeVar("T", bytes, memoryview)
 Read = Sequence[Batch | Joined]
+R = TypeVar("R", Read, Read | None)
 
 
-def copied(connection: BaseDatabaseWrapper, queryset: models.QuerySet, text: RawSQL) -> Iterator[Batch | Joined]:
-    """The rows of a queryset with their `text` (of one row), in the order of the primary key."""
+def copied(
+    connection: BaseDatabaseWrapper, queryset: models.QuerySet, text: RawSQL, companion: Callable[[], BaseDatabaseWrapper | None]
+) -> Iterator[Batch | Joined]:
+    """The rows of a queryset with their `text` (of one row), in the order of the primary key.
+
+    `companion` gives another connection that sees the same, where there is one to spare; a large part asks for it.
+    """
     part = _Part(connection, queryset, text)
-    if part.integer_keys:
-        walk = _Walk(part)
+    if not part.integer_keys:
+        reads: Iterator[Read] = ahead(_weighed([batch] for batch in part.singly()), READS_AHEAD)
+    else:
+        walk = _Walk(part, companion)
         yield from walk.first()
         reads = walk.rest()
-    else:
-        reads = ([batch] for batch in part.singly())
-    for several in ahead(_weighed(reads), READS_AHEAD):
+    for several in reads:
         yield from several
 
 
-def _weighed(reads: Iterator[Read]) -> Generator[Read, None, None]:
+def _weighed(reads: Iterator[R]) -> Generator[R | Read, None, None]:
     """After one that is longer than a MiB as many empty ones, so that what waits stays bounded however long the rows are."""
     for several in reads:
         yield several
-        yield from [()] * (sum(map(_size, several)) // READ_BYTES - 1)
+        yield from [()] * (sum(map(_size, several or ())) // READ_BYTES - 1)
 
 
 def _size(batch: Batch | Joined) -> int:
@@ -90,7 +99,7 @@ class _Part:
     def __init__(self, connection: BaseDatabaseWrapper, queryset: models.QuerySet, text: RawSQL) -> None:
         self.connection = connection
         self.integer_keys = isinstance(queryset.model._meta.pk, models.IntegerField)
-        self.text = text
+        self.whole, self.text = queryset, text
         key = Cast("pk", models.BigIntegerField() if self.integer_keys else models.TextField())
         self.queryset = queryset.order_by("pk").annotate(copied_key=key, canonical_text=text)
         self._joining = ""
@@ -119,15 +128,23 @@ class _Part:
         rows_of_text = f"({self._sql(within)}) AS line (copied_key, canonical_text)"
         return f"SELECT count(*), max(copied_key), {lines} FROM {rows_of_text} HAVING count(*) > 0"  # noqa: S608  (Django's own)
 
+    def on(self, connection: BaseDatabaseWrapper) -> _Part:
+        return _Part(connection, self.whole, self.text)
+
+    def newest(self) -> int:
+        """The largest key; there is at least one."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(self._sql(self.queryset.order_by("-pk").values_list("copied_key")[:1]))
+            return int(cursor.fetchone()[0])
+
     def be_quick(self) -> None:
         """Compiling each block's expressions takes the server longer than computing them."""
-        result = self.connection.connection.pgconn.exec_(b"SET LOCAL jit = off")
-        if result.status != pq.ExecStatus.COMMAND_OK:
-            raise OperationalError(result.error_message.decode(errors="replace"))
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET LOCAL jit = off")
 
     def _sql(self, queryset: models.QuerySet) -> str:
         statement, parameters = queryset.query.get_compiler(connection=self.connection).as_sql()
-        # Django lends its cursors to the thread that opened the connection, and here one reads ahead while that one waits.
+        # Django lends its cursors to the thread that opened the connection alone, and others read ahead on it.
         return str(psycopg.ClientCursor(self.connection.connection).mogrify(statement, parameters))
 
     def _copy_out(self, statement: str, kept: Callable[[memoryview], T]) -> Generator[list[T], None, None]:
@@ -135,13 +152,18 @@ class _Part:
 
 
 class _Walk:
-    """Along the integer keys of one part, block by block; what a block was like says how the next one is read."""
+    """Along the integer keys of one part; what was read says how the next keys are read.
 
-    def __init__(self, part: _Part) -> None:
-        self.part = part
+    Where rows lie dense it goes in stretches of blocks, each block a statement. With a second connection the server makes two blocks at a
+    time, for one of its processes takes longer to make rows than we to store them (measured).
+    """
+
+    def __init__(self, part: _Part, companion: Callable[[], BaseDatabaseWrapper | None]) -> None:
+        self.part, self.companion = part, companion
         self.last = 0
         self.spacing = 1  # keys to a row, on average
         self.ended = False
+        # Blocks to read row by row after one with a long row. Two threads change it; whatever it is, the same rows come.
         self._wary = self._row_by_row = 0
 
     def first(self) -> Iterator[Batch]:
@@ -149,17 +171,16 @@ class _Walk:
 
     def rest(self) -> Iterator[Read]:
         """What comes after the first rows, about a MiB at a time."""
-        if not self.ended:
-            self.part.be_quick()
+        if self.ended:
+            return
+        self.part.be_quick()
+        newest = self.part.newest()
         while not self.ended:
-            yield from self._block()
-
-    def _block(self) -> Iterator[Read]:
-        if self.spacing <= SPARSE and not self._row_by_row:
-            yield from self._jointly()
-        else:
-            self._row_by_row = max(0, self._row_by_row - 1)
-            yield from ([batch] for batch in self._noted(_Range(low=self.last, rows=BLOCK_ROWS)))
+            if self.spacing <= SPARSE:
+                yield from self._stretch(newest)
+            else:
+                rows_one_by_one = self._noted(_Range(low=self.last, rows=BLOCK_ROWS))
+                yield from ahead(_weighed([batch] for batch in rows_one_by_one), READS_AHEAD)
 
     def _noted(self, wanted: _Range) -> Iterator[Batch]:
         """The rows one by one; afterwards it is known how far they went."""
@@ -172,32 +193,58 @@ class _Walk:
         self.ended = found < (wanted.rows or 0)
         self.spacing = _spacing(self.last - first, found)
 
-    def _jointly(self) -> Iterator[Read]:
-        begin, found, together = self.last, 0, True
-        end = min(begin + BLOCK_ROWS * self.spacing, MAX_KEY)
-        with closing(self.part.jointly(ranges(begin, end, JOINED_ROWS * self.spacing))) as reads:
+    def _stretch(self, newest: int) -> Iterator[Read]:
+        length = BLOCK_ROWS * self.spacing
+        end = min(self.last + STRETCH * length, newest)
+        blocks = [(begin, min(begin + length, end)) for begin in range(self.last, end, length)]
+        parts = self._parts(len(blocks))
+        lanes = [_weighed(self._blocks(part, blocks[at :: len(parts)])) for at, part in enumerate(parts)]
+        begin, found = self.last, 0
+        for several in alternately(lanes, READS_AHEAD):
+            for batch in several:
+                found += self._follow(batch)
+            yield several
+        self.spacing = _spacing(end - begin, found)
+        self.last, self.ended = end, end == newest
+
+    def _parts(self, blocks: int) -> list[_Part]:
+        other = self.companion() if blocks >= BLOCKS_FOR_TWO else None
+        if other is None:
+            return [self.part]
+        second = self.part.on(other)
+        second.be_quick()
+        return [self.part, second]
+
+    def _blocks(self, part: _Part, blocks: list[tuple[int, int]]) -> Iterator[Read | None]:
+        """Runs in a thread of its own. After each block a None: the next one is the other connection's."""
+        for begin, end in blocks:
+            if self._row_by_row:
+                self._row_by_row -= 1
+                yield from ([batch] for batch in part.singly(_Range(low=begin, high=end)))
+            else:
+                yield from self._jointly(part, begin, end)
+            yield None
+
+    def _jointly(self, part: _Part, begin: int, end: int) -> Iterator[Read]:
+        together = True
+        with closing(part.jointly(ranges(begin, end, JOINED_ROWS * self.spacing))) as reads:
             while together and (read := next(reads, None)):
                 several, together = _joined(read)
-                found += sum(one.rows for one in several)
-                self._follow(several)
+                begin = several[-1].last if several else begin
                 yield several
         if not together:
-            for batch in self.part.singly(_Range(low=self.last, high=end)):
-                found += len(batch.lines)
-                self.last = int(batch.key_of(len(batch.lines) - 1))
-                yield [batch]
+            yield from ([batch] for batch in part.singly(_Range(low=begin, high=end)))
         self._wary = 0 if together else min(2 * self._wary + 1, MAX_WARY)
         self._row_by_row = self._wary
-        over = end - self.last > JOINED_ROWS * self.spacing  # as far as one can see from here: one statement more will tell
-        self.spacing = SPARSE + 1 if over else _spacing(end - begin, found)
-        self.last, self.ended = end, end == MAX_KEY
 
-    def _follow(self, several: Sequence[Joined]) -> None:
-        """The server goes through the ranges in the order in which they are given; were it to do otherwise, that must not go unseen."""
-        for one in several:
-            if one.last <= self.last:
-                raise OperationalError(f"The rows came in another order than that of their keys: {one.last} after {self.last}.")
-            self.last = one.last
+    def _follow(self, batch: Batch | Joined) -> int:
+        """How many rows. The server goes through the ranges in the order in which they are given: were it not so, it must not go unseen."""
+        rows_here = batch.rows if isinstance(batch, Joined) else len(batch.lines)
+        last = batch.last if isinstance(batch, Joined) else int(batch.key_of(rows_here - 1))
+        if last <= self.last:
+            raise OperationalError(f"The rows came in another order than that of their keys: {last} after {self.last}.")
+        self.last = last
+        return rows_here
 
 
 def _spacing(keys: int, found: int) -> int:

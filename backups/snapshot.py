@@ -6,19 +6,22 @@ read: it keeps SQLite's WAL from shrinking and PostgreSQL's vacuum from cleaning
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import local
 from typing import Any
 
-from django.db import connections, models
+from django.db import OperationalError, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from audit import rows
 from audit.row_sql import row_text
 from backups.chunks import Batch, Joined, batched
 from backups.copying import copied
+
+logger = logging.getLogger(__name__)
 
 FETCH_ROWS = 2000
 
@@ -28,6 +31,8 @@ class Snapshot:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
+        self._companion: BaseDatabaseWrapper | None = None
+        self._asked = False
 
     def batches(self, queryset: models.QuerySet, stream: uuid.UUID | None = None) -> Iterator[Batch | Joined]:
         """The rows in canonical JSON, in the order of the primary key; memory is bounded. `stream` only hastens it."""
@@ -35,7 +40,7 @@ class Snapshot:
         if text is None:
             return batched(self._lines_in_python(queryset.order_by("pk")))
         if self.connection.vendor == "postgresql":
-            return copied(self.connection, queryset, text)
+            return copied(self.connection, queryset, text, self.companion)
         return self._fetched(queryset.order_by("pk").annotate(canonical_text=text))
 
     def _lines_in_python(self, queryset: models.QuerySet) -> Iterator[tuple[int | str, bytes]]:
@@ -55,6 +60,32 @@ class Snapshot:
             while fetched := cursor.fetchmany(FETCH_ROWS):
                 keys = [str(uuid.UUID(key)) if dashed else key for key, _ in fetched]
                 yield Batch([line for _, line in fetched], keys.__getitem__)
+
+    def companion(self) -> BaseDatabaseWrapper | None:
+        """Another connection that sees the same rows (PostgreSQL only), opened at the first call; None where there is none to spare."""
+        if not self._asked:
+            self._asked = True
+            self._companion = self._opened()
+        return self._companion
+
+    def _opened(self) -> BaseDatabaseWrapper | None:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_export_snapshot()")
+            (moment,) = cursor.fetchone()
+        companion = self.connection.copy()
+        try:
+            companion.ensure_connection()
+        except OperationalError as problem:
+            logger.warning("A large customer is read through one connection to the database, for it gave no second one: %s", problem)
+            return None
+        _begin(companion, moment)
+        return companion
+
+    def close(self) -> None:
+        """Closes the companion, where there is one."""
+        if self._companion is not None:
+            self._companion.close()
+            self._companion = None
 
     def values(self, queryset: models.QuerySet) -> Iterator[tuple[Any, ...]]:
         """The rows of a `values_list` query as the database gives them."""
@@ -97,23 +128,28 @@ def one_connection(alias: str = "default") -> Iterator[None]:
 def snapshot(alias: str = "default") -> Iterator[Snapshot]:
     """The state of the database as it is now, for the length of the block."""
     connection, whole = _kept.connection or connections[alias].copy(), False
+    moment = Snapshot(connection)
     try:
         _begin(connection)
-        yield Snapshot(connection)
+        yield moment
         connection.connection.rollback()
         whole = True
     finally:
+        moment.close()
         if connection is not _kept.connection or not whole:  # after trouble the next snapshot opens it anew
             connection.close()
 
 
-def _begin(connection: BaseDatabaseWrapper) -> None:
+def _begin(connection: BaseDatabaseWrapper, exported: str = "") -> None:
+    """`exported` names another transaction's moment, for PostgreSQL."""
     connection.ensure_connection()
     if connection.vendor == "postgresql":
         connection.set_autocommit(False)
         _execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     else:
         _execute(connection, "BEGIN DEFERRED")
+    if exported:
+        _execute(connection, f"SET TRANSACTION SNAPSHOT '{exported}'")
     # A transaction sees the moment of its first read, so that is now.
     _execute(connection, "SELECT count(*) FROM django_migrations")
 
