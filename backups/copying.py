@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -52,15 +52,14 @@ _AFTER_ONE, _AFTER_TWO = 18, 30
 
 T = TypeVar("T", bytes, memoryview)
 Read = Sequence[Batch | Joined]
+Companion = Callable[[], AbstractContextManager[BaseDatabaseWrapper | None]]
 R = TypeVar("R", Read, Read | None)
 
 
-def copied(
-    connection: BaseDatabaseWrapper, queryset: models.QuerySet, text: RawSQL, companion: Callable[[], BaseDatabaseWrapper | None]
-) -> Iterator[Batch | Joined]:
+def copied(connection: BaseDatabaseWrapper, queryset: models.QuerySet, text: RawSQL, companion: Companion) -> Iterator[Batch | Joined]:
     """The rows of a queryset with their `text` (of one row), in the order of the primary key.
 
-    `companion` gives another connection that sees the same, where there is one to spare; a large part asks for it.
+    `companion` gives another connection that sees the same, for the length of a block, or None; a large part asks for it.
     """
     part = _Part(connection, queryset, text)
     if not part.integer_keys:
@@ -158,7 +157,7 @@ class _Walk:
     time, for one of its processes takes longer to make rows than we to store them (measured).
     """
 
-    def __init__(self, part: _Part, companion: Callable[[], BaseDatabaseWrapper | None]) -> None:
+    def __init__(self, part: _Part, companion: Companion) -> None:
         self.part, self.companion = part, companion
         self.last = 0
         self.spacing = 1  # keys to a row, on average
@@ -197,23 +196,23 @@ class _Walk:
         length = BLOCK_ROWS * self.spacing
         end = min(self.last + STRETCH * length, newest)
         blocks = [(begin, min(begin + length, end)) for begin in range(self.last, end, length)]
-        parts = self._parts(len(blocks))
-        lanes = [_weighed(self._blocks(part, blocks[at :: len(parts)])) for at, part in enumerate(parts)]
         begin, found = self.last, 0
-        for several in alternately(lanes, READS_AHEAD):
-            for batch in several:
-                found += self._follow(batch)
-            yield several
+        with self._parts(len(blocks)) as parts:
+            lanes = [_weighed(self._blocks(part, blocks[at :: len(parts)])) for at, part in enumerate(parts)]
+            for several in alternately(lanes, READS_AHEAD):
+                for batch in several:
+                    found += self._follow(batch)
+                yield several
         self.spacing = _spacing(end - begin, found)
         self.last, self.ended = end, end == newest
 
-    def _parts(self, blocks: int) -> list[_Part]:
-        other = self.companion() if blocks >= BLOCKS_FOR_TWO else None
-        if other is None:
-            return [self.part]
-        second = self.part.on(other)
-        second.be_quick()
-        return [self.part, second]
+    @contextmanager
+    def _parts(self, blocks: int) -> Iterator[list[_Part]]:
+        with self.companion() if blocks >= BLOCKS_FOR_TWO else nullcontext() as other:
+            parts = [self.part] if other is None else [self.part, self.part.on(other)]
+            for part in parts[1:]:
+                part.be_quick()
+            yield parts
 
     def _blocks(self, part: _Part, blocks: list[tuple[int, int]]) -> Iterator[Read | None]:
         """Runs in a thread of its own. After each block a None: the next one is the other connection's."""

@@ -31,8 +31,6 @@ class Snapshot:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
-        self._companion: BaseDatabaseWrapper | None = None
-        self._asked = False
 
     def batches(self, queryset: models.QuerySet, stream: uuid.UUID | None = None) -> Iterator[Batch | Joined]:
         """The rows in canonical JSON, in the order of the primary key; memory is bounded. `stream` only hastens it."""
@@ -61,31 +59,20 @@ class Snapshot:
                 keys = [str(uuid.UUID(key)) if dashed else key for key, _ in fetched]
                 yield Batch([line for _, line in fetched], keys.__getitem__)
 
-    def companion(self) -> BaseDatabaseWrapper | None:
-        """Another connection that sees the same rows (PostgreSQL only), opened at the first call; None where there is none to spare."""
-        if not self._asked:
-            self._asked = True
-            self._companion = self._opened()
-        return self._companion
+    @contextmanager
+    def companion(self) -> Iterator[BaseDatabaseWrapper | None]:
+        """Another connection that sees the same rows, for the length of the block (PostgreSQL only); None where there is none to spare.
 
-    def _opened(self) -> BaseDatabaseWrapper | None:
+        Short, for the server ends a transaction of the queue in which nothing happens (`server_limits`).
+        """
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT pg_export_snapshot()")
             (moment,) = cursor.fetchone()
         companion = self.connection.copy()
         try:
-            companion.ensure_connection()
-        except OperationalError as problem:
-            logger.warning("A large customer is read through one connection to the database, for it gave no second one: %s", problem)
-            return None
-        _begin(companion, moment)
-        return companion
-
-    def close(self) -> None:
-        """Closes the companion, where there is one."""
-        if self._companion is not None:
-            self._companion.close()
-            self._companion = None
+            yield companion if _opened(companion, moment) else None
+        finally:
+            companion.close()
 
     def values(self, queryset: models.QuerySet) -> Iterator[tuple[Any, ...]]:
         """The rows of a `values_list` query as the database gives them."""
@@ -128,16 +115,25 @@ def one_connection(alias: str = "default") -> Iterator[None]:
 def snapshot(alias: str = "default") -> Iterator[Snapshot]:
     """The state of the database as it is now, for the length of the block."""
     connection, whole = _kept.connection or connections[alias].copy(), False
-    moment = Snapshot(connection)
     try:
         _begin(connection)
-        yield moment
+        yield Snapshot(connection)
         connection.connection.rollback()
         whole = True
     finally:
-        moment.close()
         if connection is not _kept.connection or not whole:  # after trouble the next snapshot opens it anew
             connection.close()
+
+
+def _opened(companion: BaseDatabaseWrapper, moment: str) -> bool:
+    """Whether the server gave one more connection."""
+    try:
+        companion.ensure_connection()
+    except OperationalError as problem:
+        logger.warning("A large customer is read through one connection to the database, for it gave no second one: %s", problem)
+        return False
+    _begin(companion, moment)
+    return True
 
 
 def _begin(connection: BaseDatabaseWrapper, exported: str = "") -> None:
