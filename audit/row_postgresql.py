@@ -95,7 +95,7 @@ def _known(model: type[models.Model], column: rows.Column, name: str, stream: uu
 
 
 def _choices(model: type[models.Model], column: rows.Column) -> list[str]:
-    """None for a column with a collation of its own, for which another text may count as equal."""
+    """Empty for a column with a collation of its own, for which another text may count as equal."""
     field = next(field for field in model._meta.concrete_fields if field.column == column.name)
     listed = field.choices and not getattr(field, "db_collation", None)
     choices = [value for value, _ in field.flatchoices if isinstance(value, str)] if listed else []

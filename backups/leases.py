@@ -67,8 +67,12 @@ def process_name() -> str:
 
 @lru_cache(maxsize=4)
 def _named(pid: int) -> str:
-    """Of a process of this machine that works, such as ours: a fork is another one."""
+    """Of a process of this machine that works, such as ours."""
     return f"{socket.gethostname()}:{pid}:{_started(pid)}"
+
+
+# A fork is another process, and may have the number of one that its ancestors were.
+os.register_at_fork(after_in_child=_named.cache_clear)
 
 
 def _started(pid: int) -> str:

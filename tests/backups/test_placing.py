@@ -14,6 +14,7 @@ from backups.nightly import back_up
 from backups.placing import put_and_read_back, sha256_of
 from backups.stores.contract import AlreadyThere, Damaged, Entry, Missing, StoreUnavailable
 from backups.stores.memory import MemoryStore
+from backups.vault import Vault
 from subscriptions.models import DataRecord
 
 DATA, OTHER = b"right", b"wrong"
@@ -87,12 +88,18 @@ def ghosts() -> dict[str, GhostStore]:
     return {name: GhostStore(f"memory:{name}") for name in ("primary", "offsite")}
 
 
+@pytest.fixture
+def haunted(acme: Any, make_vault: Any, ghosts: dict[str, GhostStore]) -> tuple[Vault, Stream]:
+    """The vault over them, and a customer with something to back up."""
+    DataRecord.objects.create(customer=acme, kind="part", reference="1", data={"Name": "bolt"})
+    return make_vault(**ghosts), Stream.objects.get(pk=acme.pk)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_what_a_dying_server_lists_and_does_not_give_is_brought_there_by_the_next_backup(
-    acme: Any, make_vault: Any, ghosts: dict[str, GhostStore]
+    haunted: tuple[Vault, Stream], ghosts: dict[str, GhostStore]
 ) -> None:
-    vault, stream = make_vault(**ghosts), Stream.objects.get(pk=acme.pk)
-    DataRecord.objects.create(customer=acme, kind="part", reference="1", data={"Name": "bolt"})
+    vault, stream = haunted
     ghosts["offsite"].dying = True
     assert back_up(vault, stream).whole_at == ["primary"]
     ghosts["offsite"].dying = ghosts["offsite"].down = False
@@ -104,10 +111,9 @@ def test_what_a_dying_server_lists_and_does_not_give_is_brought_there_by_the_nex
 
 @pytest.mark.django_db(transaction=True)
 def test_a_location_that_lists_what_was_never_stored_is_not_in_trouble_for_it(
-    acme: Any, make_vault: Any, ghosts: dict[str, GhostStore]
+    haunted: tuple[Vault, Stream], ghosts: dict[str, GhostStore]
 ) -> None:
-    vault, stream = make_vault(**ghosts), Stream.objects.get(pk=acme.pk)
-    DataRecord.objects.create(customer=acme, kind="part", reference="1", data={"Name": "bolt"})
+    vault, stream = haunted
     for store in ghosts.values():
         store.dying = True
     with pytest.raises(NoLocation):
