@@ -31,6 +31,12 @@ def leaf(salt: bytes, content: bytes) -> str:
     return hashlib.sha256(salt + content).hexdigest()
 
 
+def change_content(model: str, written_at: str, row: bytes) -> bytes:
+    """What a change's leaf covers, in three lines: its model (`app.model`), when it was written (as `audit.rows` writes a datetime) and the
+    canonical JSON of its history row."""
+    return b"\n".join((model.encode(), written_at.encode(), row))
+
+
 def following(head: Head, of_leaf: str) -> Head:
     """The head after one more leaf."""
     number = head.number + 1

@@ -18,13 +18,13 @@ from django.db import models
 from audit import registry, rows
 from audit.fields import TrackedFileField
 from audit.files import read_stored
-from audit.models import JournalRow
+from audit.models import ChainHead, JournalRow, RowShape
 from audit.registry import Protected
 from backups import spool
 from backups.chunks import MAX_PLAIN_BYTES, Chunk, batched, cut, cut_file
 from backups.depositing import Deposit, Slip
 from backups.manifest import Part
-from backups.models import BackupSet, StoredFile
+from backups.models import BackupSet, HotState, StoredFile
 from backups.snapshot import Snapshot, snapshot
 from backups.vault import Vault
 
@@ -63,6 +63,7 @@ class ContentReader:
         self.stream = backup_set.stream_id
         self.progress = progress
         self._told_at, self._rows = time.monotonic(), 0
+        self.shapes: list[dict[str, Any]] = []
 
     def read(self) -> list[Part]:
         """The parts in the order of restoring; every chunk is stored or on its way when it returns."""
@@ -71,6 +72,7 @@ class ContentReader:
         with ExitStack() as listings:
             with snapshot() as moment:
                 self.set.snapshot_at = self.vault.clock()
+                self._note_journal(moment)
                 for protected in registry.of_stream(self.stream):
                     drafts += self._model_parts(moment, protected)
                     for one in protected.files:
@@ -81,6 +83,17 @@ class ContentReader:
             drafts += [self._files_part(protected, one, listed) for protected, one, listed in file_lists]
         self.deposit.seal_rest()
         return [draft.finished() for draft in drafts]
+
+    def _note_journal(self, moment: Snapshot) -> None:
+        """Where the stream's chain and the segments stand: from there the seconds after this set go on."""
+        for number, digest, at in moment.converted(ChainHead.objects.filter(pk=self.stream).values_list("number", "digest", "at")):
+            self.set.journal_number, self.set.journal_digest, self.set.journal_at = number, digest, at
+        for timeline, segment in moment.values(HotState.objects.values_list("timeline", "last_segment")):
+            self.set.timeline, self.set.segment = timeline, segment
+        self.shapes = [
+            {"id": ident, "model": model, "columns": json.loads(columns)}
+            for ident, model, columns in moment.values(RowShape.objects.order_by("id").values_list("id", "model", "columns"))
+        ]
 
     def _model_parts(self, moment: Snapshot, protected: Protected) -> list[Draft]:
         history = protected.history_model

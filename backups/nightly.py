@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+from typing import Any
 
-from audit import canonical
+from audit import canonical, chain
 from audit.models import Stream
 from backups import catalogue, catching_up, leases, leftovers
 from backups.catalogue import Inventory
@@ -144,10 +145,11 @@ def _make(
         threads=bool(workers),
     )
     try:
-        parts = ContentReader(vault, backup_set, deposit, progress).read()
+        content = ContentReader(vault, backup_set, deposit, progress)
+        parts = content.read()
         deposit.finish()
         damaged = catching_up.recheck(vault, shelves, found, backup_set.stream_id, lease, deposit.used)
-        body, envelope = _register(vault, backup_set, deposit, parts, _sealed_body(backup_set, parts, key))
+        body, envelope = _register(vault, backup_set, deposit, parts, _sealed_body(backup_set, parts, content.shapes, key))
         everywhere = _place_last(deposit, backup_set, body, envelope)
         if damaged or not everywhere:
             deposit.record()
@@ -167,8 +169,9 @@ def _count(backup_set: BackupSet, parts: list[Part], deposit: Deposit) -> None:
     backup_set.reused_blobs = len(deposit.used) - len(deposit.new_bytes)
 
 
-def _sealed_body(backup_set: BackupSet, parts: list[Part], key: StreamKey) -> Sealed:
-    head = {"set": str(backup_set.id), "stream": str(backup_set.stream_id), "software": backup_set.software_version}
+def _sealed_body(backup_set: BackupSet, parts: list[Part], shapes: list[dict[str, Any]], key: StreamKey) -> Sealed:
+    about = {"set": str(backup_set.id), "stream": str(backup_set.stream_id), "software": backup_set.software_version}
+    head = {**about, "shapes": shapes}
     return seal("".join(body_lines(head, parts)).encode(), key.recipient)
 
 
@@ -227,6 +230,13 @@ def _signed_envelope(vault: Vault, backup_set: BackupSet, parts: list[Part], bod
         "policy": backup_set.policy,
         "key": backup_set.key_number,
         "schema": schema_digest(parts),
+        "journal": {
+            "number": backup_set.journal_number or 0,
+            "digest": backup_set.journal_digest or chain.START.digest,
+            "at": backup_set.journal_at.isoformat() if backup_set.journal_at else None,
+            "segment": backup_set.segment or 0,
+            "timeline": backup_set.timeline,
+        },
         "body": {"name": body.name, "sha256": body.sha256, "size": body.size, "plain_size": body.plain_size},
         "blobs": [[sha256, size] for sha256, size in sorted(named)],
         "counts": {

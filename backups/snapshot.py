@@ -44,7 +44,7 @@ class Snapshot:
     def _lines_in_python(self, queryset: models.QuerySet) -> Iterator[tuple[int | str, bytes]]:
         model: type[models.Model] = queryset.model
         names = [column.attname for column in rows.columns(model)]
-        for values in self._converted(queryset.values_list(*names)):
+        for values in self.converted(queryset.values_list(*names)):
             row = dict(zip(names, values, strict=True))
             key = row[str(model._meta.pk.attname)]
             yield (key if isinstance(key, int) else str(key)), rows.row_json(model, row).encode()
@@ -82,7 +82,8 @@ class Snapshot:
             while batch := cursor.fetchmany(FETCH_ROWS):
                 yield from batch
 
-    def _converted(self, queryset: models.QuerySet) -> Iterator[Any]:
+    def converted(self, queryset: models.QuerySet) -> Iterator[Any]:
+        """As `values`, each value as Django gives it."""
         compiler = queryset.query.get_compiler(connection=self.connection)
         return iter(compiler.results_iter(tuple_expected=True, chunked_fetch=True, chunk_size=FETCH_ROWS))
 

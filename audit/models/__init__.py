@@ -2,6 +2,6 @@
 
 from audit.models.evidence import Event, SignedHead
 from audit.models.grants import Grant
-from audit.models.journal import JournalRow, Stream
+from audit.models.journal import ChainHead, JournalRow, RowShape, Stream
 
-__all__ = ["Event", "Grant", "JournalRow", "SignedHead", "Stream"]
+__all__ = ["ChainHead", "Event", "Grant", "JournalRow", "RowShape", "SignedHead", "Stream"]

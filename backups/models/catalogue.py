@@ -66,6 +66,15 @@ class BackupSet(models.Model):
     new_bytes = models.PositiveBigIntegerField("newly stored", default=0, help_text="Stored bytes of the blobs that this set added.")
     new_blobs = models.PositiveIntegerField(default=0)
     reused_blobs = models.PositiveIntegerField(default=0)
+    journal_number = models.BigIntegerField(null=True, help_text="The newest number of the stream's journal in it.")
+    journal_digest = models.CharField(max_length=64, blank=True)
+    journal_at = models.DateTimeField(null=True, help_text="The effective time of the newest whole transaction in it.")
+    segment = models.BigIntegerField(null=True, help_text="The newest segment when its snapshot was taken: later ones go on from it.")
+    timeline = models.PositiveIntegerField(default=1)
+    # The nightly proof (design section 6): empty until it was made.
+    proof = models.CharField(max_length=10, blank=True)
+    proof_text = models.TextField(blank=True)
+    proved_at = models.DateTimeField(null=True)
     # The blobs it names, as one compressed array of ids (backups/idset.py): set x blob rows would be billions.
     blob_ids = models.BinaryField(default=bytes)
     trouble = models.CharField(max_length=500, blank=True)
@@ -104,6 +113,7 @@ class Blob(models.Model):
     size = models.PositiveBigIntegerField()
     plain_size = models.PositiveBigIntegerField(default=0)
     made_by = models.ForeignKey(BackupSet, on_delete=models.SET_NULL, null=True, related_name="objects_made")
+    hot = models.BooleanField(default=False, help_text="Stored by the hot shipper for a new upload, which no set need name yet.")
 
     class Meta:
         verbose_name = "stored object"

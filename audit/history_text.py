@@ -1,0 +1,82 @@
+"""The canonical text of history rows, and the shape of it: which columns a change's leaf covers (P8)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from django.db import connections, models
+
+from audit import canonical, rows
+from audit.history_sql import batches
+from audit.models import RowShape
+from audit.registry import Protected
+from audit.row_sql import row_text
+
+
+def shape_of(protected: Protected) -> RowShape:
+    """The present shape of the model's history rows; its row is made where there is none. Outside of the work that needs it, for
+    another process may make it at the same time."""
+    columns = canonical.dumps([column.described() for column in rows.columns(protected.history_model)])
+    found, _ = RowShape.objects.get_or_create(
+        model=protected.label, sha256=hashlib.sha256(columns.encode()).hexdigest(), defaults={"columns": columns}
+    )
+    return found
+
+
+def texts(protected: Protected, history_ids: Sequence[int], alias: str = "default") -> dict[int, bytes]:
+    """The canonical JSON of these history rows, with all their present columns; an id without a row is left out."""
+    found: dict[int, bytes] = {}
+    for batch in batches(history_ids):
+        found |= _texts(protected.history_model, batch, alias)
+    return found
+
+
+def texts_of_shape(protected: Protected, shape: RowShape, history_ids: Sequence[int], alias: str = "default") -> dict[int, bytes] | None:
+    """As `texts`, with the columns of that shape; None when one of them is no longer kept."""
+    present = {column.name: column for column in rows.columns(protected.history_model)}
+    wanted = [column["name"] for column in canonical_columns(shape)]
+    if wanted == list(present):
+        return texts(protected, history_ids, alias)
+    if not present.keys() >= set(wanted):
+        return None
+    return {
+        history_id: canonical.dump_bytes({name: rows.to_json(present[name], values[present[name].attname]) for name in wanted})
+        for batch in batches(history_ids)
+        for history_id, values in _values(protected.history_model, batch, alias).items()
+    }
+
+
+def canonical_columns(shape: RowShape) -> list[Mapping[str, Any]]:
+    """The shape's columns as they were described."""
+    return list(json.loads(shape.columns))
+
+
+def _texts(history: type[models.Model], history_ids: Sequence[int], alias: str) -> dict[int, bytes]:
+    statement = _statement(history, alias)
+    if statement is None:
+        return {key: rows.row_json(history, values).encode() for key, values in _values(history, history_ids, alias).items()}
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"{statement} ({','.join(['%s'] * len(history_ids))})", list(history_ids))
+        return {key: text.encode() if isinstance(text, str) else bytes(text) for key, text in cursor.fetchall()}
+
+
+@cache
+def _statement(history: type[models.Model], alias: str) -> str | None:
+    """Up to the ids; None for models whose text the database does not make."""
+    connection = connections[alias]
+    text = row_text(history, connection)
+    if text is None:
+        return None
+    quote = connection.ops.quote_name
+    key = f"{quote(history._meta.db_table)}.{quote('history_id')}"
+    return f"SELECT {key}, {text.sql} FROM {quote(history._meta.db_table)} WHERE {key} IN"  # noqa: S608  (names from the models)
+
+
+def _values(history: type[models.Model], history_ids: Sequence[int], alias: str) -> dict[int, dict[str, Any]]:
+    names = [column.attname for column in rows.columns(history)]
+    found: Any = models.QuerySet(history, using=alias).filter(pk__in=history_ids).values(*names)
+    return {values["history_id"]: values for values in found}
