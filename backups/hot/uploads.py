@@ -152,7 +152,7 @@ class Desk:
         if first is None:
             self._look = False
             return
-        self.keys.get([first.stream_id])
+        self.keys.ask([first.stream_id])
         key = self.keys.held(first.stream_id)
         if key is not None:
             self._readings.append(Reading(list(waiting.filter(stream=first.stream_id)[:BATCH_FILES]), key))
