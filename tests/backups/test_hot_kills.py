@@ -21,7 +21,7 @@ from tests.home import PROJECT, Home
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
 LEASE = 2
-KILLS = int(os.environ.get("KILLS", "50"))
+KILLS = 50
 PATIENCE = 180.0
 ADD = """
 import audit
