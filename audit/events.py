@@ -51,6 +51,7 @@ class Event(StrEnum):
     POLICY_CHANGED = "policy:changed"
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
+    PROOF_FAILED = "proof:failed"
     RUN_ASKED = "run:asked"
     RUN_HASTENED = "run:hastened"
     RUN_RETRIED = "run:retried"
@@ -86,6 +87,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.POLICY_CHANGED: frozenset({"version", "approved_by"}),
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
+    Event.PROOF_FAILED: frozenset({"night", "set", "altered", "unknown", "back", "gone", "chain"}),
     Event.RUN_ASKED: _OF_RUNS,
     Event.RUN_HASTENED: _OF_RUNS,
     Event.RUN_RETRIED: _OF_RUNS,
