@@ -52,6 +52,9 @@ class Event(StrEnum):
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
     PROOF_FAILED = "proof:failed"
+    HOT_UNLED = "hot:unled"
+    HOT_STOPPED = "hot:stopped"
+    TIMELINE_BEGUN = "timeline:begun"
     RUN_ASKED = "run:asked"
     RUN_HASTENED = "run:hastened"
     RUN_RETRIED = "run:retried"
@@ -88,6 +91,9 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
     Event.PROOF_FAILED: frozenset({"night", "set", "altered", "unknown", "back", "gone", "chain"}),
+    Event.HOT_UNLED: frozenset({"seconds", "segment"}),
+    Event.HOT_STOPPED: frozenset({"segment"}),
+    Event.TIMELINE_BEGUN: frozenset({"timeline", "forks"}),
     Event.RUN_ASKED: _OF_RUNS,
     Event.RUN_HASTENED: _OF_RUNS,
     Event.RUN_RETRIED: _OF_RUNS,
