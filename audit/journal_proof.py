@@ -36,6 +36,9 @@ _BEFORE_ALL = -(2**63)
 Tell = Callable[[int], None]
 # A model's label and the shape of its history rows.
 _Kind = tuple[str, int | None]
+# By stream: where a timeline leaves an older one, and the head that its next change follows. Numbers that only the abandoned line had are
+# never used again, so there the chain has a gap that is none.
+Forks = Mapping[uuid.UUID, Mapping[Head, Head]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,8 @@ class Recomputation:
     """One walk along chains. Afterwards `changes` were recomputed; `unread` counts those, by model, whose leaf covers columns that are kept
     no longer (a migration dropped them): their links hold, their content cannot be made anew."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, tell: Tell = lambda _: None) -> None:
-        self.connection, self._tell = connection, tell
+    def __init__(self, connection: BaseDatabaseWrapper, forks: Forks, tell: Tell = lambda _: None) -> None:
+        self.connection, self._forks, self._tell = connection, forks, tell
         self.changes, self.unread = 0, Counter[str]()
         self._named = 0
         self._protected = {one.label: one for one in registry.protected()}
@@ -85,7 +88,7 @@ class Recomputation:
 
     def of_stream(self, stream: uuid.UUID, before: Head = chain.START, stated: Mapping[int, str] | None = None) -> Iterator[Misfit]:
         """What does not fit behind the number of `before`; `stated` are digests that the numbers are known to have."""
-        walk = _Walk(stream, before, stated or {})
+        walk = self._begun(stream, before, stated or {})
         for block in self._blocks(stream, before.number if before.number else _BEFORE_ALL, alone=True):
             yield from self._block(walk, block)
         yield from _end(walk, self._heads(ChainHead.objects.filter(pk=stream)))
@@ -98,12 +101,15 @@ class Recomputation:
             for run in _runs_of_a_stream(block):
                 if walk is None or walk.stream != run[0].stream:
                     yield from _end(walk, heads) if walk else ()
-                    walk = _Walk(run[0].stream, chain.START, {})
+                    walk = self._begun(run[0].stream, chain.START, {})
                     without.discard(walk.stream)
                 yield from self._block(walk, run)
         yield from _end(walk, heads) if walk else ()
         for stream in sorted(without):
-            yield from _end(_Walk(stream, chain.START, {}), heads)
+            yield from _end(self._begun(stream, chain.START, {}), heads)
+
+    def _begun(self, stream: uuid.UUID, before: Head, stated: Mapping[int, str]) -> _Walk:
+        return _Walk(stream, before, stated, self._forks.get(stream, {}))
 
     def _heads(self, queryset: Any) -> dict[uuid.UUID, Head]:
         found = self._orm(queryset.values_list("stream_id", "number", "digest"))
@@ -183,10 +189,13 @@ class _Walk:
     stream: uuid.UUID
     head: Head
     stated: Mapping[int, str]
+    forks: Mapping[Head, Head]
 
     def follow(self, link: _Link) -> Iterator[str]:
         """What does not fit in the chain; the walk goes on from what is written there."""
         written = Head(link.number, link.digest or "")
+        if (landing := self.forks.get(self.head)) is not None and landing.number + 1 == link.number:
+            self.head = landing
         yield chain.misfit(self.head, written, link.leaf or "")
         if self.stated.get(link.number, written.digest) != written.digest:
             yield "a set was made with another digest: this change or one before it was altered, and the chain computed anew"
@@ -195,7 +204,7 @@ class _Walk:
 
 def _end(walk: _Walk, heads: Mapping[uuid.UUID, Head]) -> Iterator[Misfit]:
     stands = heads.get(walk.stream, chain.START)
-    if stands != walk.head:
+    if stands not in (walk.head, walk.forks.get(walk.head)):
         what = (
             f"the chain ends here with the digest {walk.head.digest:.12}…; it was known to end at {stands.number} with {stands.digest:.12}…"
         )

@@ -7,9 +7,13 @@ last proved set vouches for is not recomputed every night; `verify_audit` does t
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
+
 from audit import chain, events, images, journal_proof, registry
 from audit.chain import Head
 from audit.events import Event
+from backups.hot import timelines
 from backups.models import BackupSet
 from backups.snapshot import Snapshot
 from backups.statements import ask
@@ -44,17 +48,26 @@ def record_failure(backup_set: BackupSet, verdict: Verdict) -> None:
 
 def _prove_journal(moment: Snapshot, backup_set: BackupSet, verdict: Verdict) -> None:
     """The last proved set's changes are there still, and from its head on the chain recomputes to the head that the envelope signs."""
-    last, since = _earlier(backup_set)
-    if last.number:
-        count, digest = journal_proof.numbers_up_to(moment.connection, backup_set.stream_id, last.number)
-        if count != last.number:
-            verdict.tell_chain(f"the last proved set ended with change {last.number:,}; of those up to it {count:,} are there", None)
-        if digest != last.digest:
-            verdict.tell_chain("the last proved set ended with this change, and with another digest", last.number)
-    walk = journal_proof.Recomputation(moment.connection)
-    for misfit in walk.of_stream(backup_set.stream_id, last, since):
+    stream, (last, since) = backup_set.stream_id, _earlier(backup_set)
+    forks = timelines.forks() if backup_set.timeline > 1 else {}
+    _prove_prefix(moment, stream, last, forks.get(stream, {}), verdict)
+    walk = journal_proof.Recomputation(moment.connection, forks)
+    for misfit in walk.of_stream(stream, last, since):
         verdict.tell_chain(misfit.what, misfit.number, misfit.model, misfit.key, misfit.history_id)
     verdict.after, verdict.changes = last.number, walk.changes
+
+
+def _prove_prefix(moment: Snapshot, stream: uuid.UUID, last: Head, forks: Mapping[Head, Head], verdict: Verdict) -> None:
+    if not last.number:
+        return
+    # Where a timeline has just begun the chain stands at a number that no change has.
+    end = next((leaves for leaves, landing in forks.items() if landing == last), last)
+    count, digest = journal_proof.numbers_up_to(moment.connection, stream, end.number)
+    never_used = sum(landing.number - leaves.number for leaves, landing in forks.items() if landing.number <= end.number)
+    if count != end.number - never_used:
+        verdict.tell_chain(f"the last proved set ended with change {end.number}; of the changes up to it {count:,} are there", None)
+    if end.number and digest != end.digest:
+        verdict.tell_chain("the last proved set ended with this change, and with another digest", end.number)
 
 
 def _earlier(backup_set: BackupSet) -> tuple[Head, dict[int, str]]:
