@@ -166,9 +166,8 @@ def test_every_kind_of_column_is_compared_as_it_is_stored(acme: Any, vault: Vaul
         other = "NULL" if Specimen._meta.get_field(name).null else "'2001-01-01 00:00:00+00'"
         raw(f"UPDATE factory_specimen SET {name} = {other} WHERE id = {full.pk}")
         assert proved(vault, acme).proof_text.startswith(f"factory.specimen {full.pk} (full): {name} differs"), name
-        raw(
-            f"UPDATE factory_specimen SET {name} = (SELECT {name} FROM factory_historicalspecimen WHERE id = {full.pk}) WHERE id = {full.pk}"
-        )
+        image = f"SELECT {name} FROM factory_historicalspecimen WHERE id = {full.pk}"
+        raw(f"UPDATE factory_specimen SET {name} = ({image}) WHERE id = {full.pk}")
         assert proved(vault, acme).proof == "proved", name
 
 
@@ -222,7 +221,10 @@ def test_the_chain_since_the_last_proved_set_is_recomputed(filled: Any, acme: An
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("UPDATE {past} SET history_actor = 'bob' WHERE history_id = {first}", "change 1 (l2l_subscriptions.datarecord {key}, history row {first}): its history row is not what"),
+        (
+            "UPDATE {past} SET history_actor = 'bob' WHERE history_id = {first}",
+            "change 1 (l2l_subscriptions.datarecord {key}, history row {first}): its history row is not what was numbered",
+        ),
         ("DELETE FROM {past} WHERE history_id = {middle}", "its history row is gone: deleted behind our back"),
         ("UPDATE {journal} SET leaf = digest WHERE number = 2", "its history row is not what was numbered"),
         ("UPDATE {journal} SET digest = leaf WHERE number = 2", "change 2 (l2l_subscriptions.datarecord"),
