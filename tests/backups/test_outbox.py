@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +86,37 @@ def test_a_customer_with_little_does_not_wait_for_one_with_much(streams):
 def test_what_waits_for_a_key_holds_nobody_up(streams):
     commit([(STREAMS[0], TRANSACTIONS[0])] * 30 + [(STREAMS[1], TRANSACTIONS[1])])
     assert [turn.stream for turn in outbox.turns({}, None, most=10, without={STREAMS[0]})] == [STREAMS[1]]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer: it needs no floor")
+@pytest.mark.django_db(transaction=True)
+def test_the_floor_never_passes_a_transaction_that_is_still_open(streams, monkeypatch):
+    monkeypatch.setattr(outbox, "FLOOR_EVERY", 0.0)
+    slow = connection.copy()
+    slow.set_autocommit(False)
+    with slow.cursor() as cursor:  # takes an id, and commits long after the next one
+        cursor.execute(
+            f'INSERT INTO {JournalRow._meta.db_table} (stream_id, model, history_id, "transaction") '
+            "VALUES (%s, 'app.model', 1, %s) RETURNING id",
+            [STREAMS[0], TRANSACTIONS[0]],
+        )
+        (held,) = cursor.fetchone()
+    later = JournalRow.objects.create(stream_id=STREAMS[1], model="app.model", history_id=2, transaction=TRANSACTIONS[1])
+    JournalRow.objects.filter(pk=later.pk).update(number=1)
+    floor = outbox.Floor()
+    for _ in range(6):
+        floor.advance()
+    assert floor.beyond < held
+    slow.commit()
+    slow.close()
+    assert outbox.anything(floor.beyond)
+    for _ in range(6):
+        floor.advance()
+    assert floor.beyond == held - 1
+    JournalRow.objects.filter(pk=held).update(number=1)
+    for _ in range(6):
+        floor.advance()
+    assert floor.beyond >= later.pk
 
 
 def test_nothing_waits(streams):
