@@ -81,6 +81,7 @@ class Leader:
         self._open = numbering.begun()
         self.desk.begin_again()
         for segment in Segment.objects.filter(sha256="").order_by("number"):
+            self.lease.keep()
             self._ship_again(segment)
         for lane in self.lanes:
             lane.behind = self._is_owed(lane)
@@ -293,6 +294,7 @@ class Leader:
             if lane.went_back:
                 raise WentBack(lane.went_back)
             for placed in lane.placed():
+                self.lease.keep()
                 kind, ident = placed.key
                 if kind == "segment":
                     sent = self._sent.get(ident) or self._sent_before(ident)
@@ -307,12 +309,12 @@ class Leader:
     def _sent_before(self, number: int) -> Sent:
         """A segment of a leader before us, or one that some location has had for long."""
         segment = Segment.objects.get(pk=number)
-        rows = [
-            row.written_at
+        written = [
+            at
             for stream, first, last in segment.sections
-            for row in JournalRow.objects.filter(stream=stream, number__range=(first, last)).only("written_at")
+            for at in JournalRow.objects.filter(stream=stream, number__range=(first, last)).values_list("written_at", flat=True)
         ]
-        return Sent(number, segment.name, segment.sha256, segment.size, rows, None, known=True)
+        return Sent(number, segment.name, segment.sha256, segment.size, written, None, known=True)
 
     def _tell_trouble(self, lane: Lane) -> None:
         told = self._told.get(lane.place.name, "")
