@@ -44,6 +44,11 @@ class FoundSet:
     def snapshot_at(self) -> datetime:
         return datetime.fromisoformat(self.envelope["snapshot_at"])
 
+    @property
+    def journal(self) -> dict[str, Any] | None:
+        """Where the stream's chain stood (docs/format.md); None for a set from before changes had numbers."""
+        return self.envelope.get("journal")
+
 
 def find_sets(places: Sequence[Place], stream: str, trusted: str, notes: list[str]) -> list[FoundSet]:
     """The stream's sets at these places, newest first. What does not verify is noted and left out; so is a place that cannot be listed."""
