@@ -148,7 +148,7 @@ class _Reach:
 
     def _followed(self, base: FoundSet, before: int | None) -> tuple[datetime | None, Hole | None]:
         """Until when the set and the segments behind it know all; and what stands behind the first that is missing."""
-        journal = base.journal or {}
+        journal = base.mark
         first = int(journal["segment"])
         known = [number for number in self.found if number >= first and (before is None or number < before)]
         last = first
@@ -167,8 +167,8 @@ class _Reach:
 
 def _base(sets: Sequence[FoundSet], timeline: int) -> FoundSet | None:
     """The set that reaches furthest on that timeline: of the newest line that leads to it."""
-    leading = [one for one in sets if one.journal is not None and one.journal["timeline"] <= timeline]
-    return max(leading, key=lambda one: (one.journal["timeline"], one.journal["segment"], one.snapshot_at), default=None)  # type: ignore[index]
+    leading = [one for one in sets if one.journal is not None and one.mark["timeline"] <= timeline]
+    return max(leading, key=lambda one: (one.mark["timeline"], one.mark["segment"], one.snapshot_at), default=None)
 
 
 def _moment(text: str | None) -> datetime | None:

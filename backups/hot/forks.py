@@ -38,7 +38,8 @@ def name_of(timeline: int) -> str:
 
 
 def of_document(document: Mapping[str, Any], timeline: int) -> Fork:
-    """Of a verified document `{"format":1,"kind":"timeline","timeline":n,"started_at":…,"first_segment":n,"forks":{stream:[number,digest]}}`."""
+    """Of a verified document:
+    `{"format":1,"kind":"timeline","timeline":n,"started_at":…,"first_segment":n,"forks":{stream:[number,digest]}}`."""
     try:
         if (document["format"], document["kind"], document["timeline"]) != (FORMAT, "timeline", timeline):
             raise BadTimeline(f"it is a {document['kind']} {document['timeline']} of format {document['format']}")

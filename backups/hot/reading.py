@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -137,7 +137,7 @@ class SegmentReader:
     notes: list[str]
     _opened_keys: dict[int, StreamKey] = field(default_factory=dict)
 
-    def each(self, found: dict[int, FoundSegment], after: int) -> Iterator[OpenedSegment]:
+    def each(self, found: dict[int, FoundSegment], after: int) -> Generator[OpenedSegment, None, None]:
         """What each segment behind `after` says of the stream, in the order of numbers. Raises `Gap` when it comes to a number that is
         missing while a later one is there, or that is nowhere whole; `KeysMissing`, `NoLocation` for the stream's key."""
         numbers = iter(sorted(number for number in found if number > after))
