@@ -249,14 +249,15 @@ def _following(section: Section, head: Head, stream: str, forks: Sequence[Fork],
     for change in section.changes:
         if not timelines.counts(forks, stream, of=section.timeline, number=change.number, on=on):
             return
-        if change.number == head.number + 1 and running != head:
+        before = timelines.onward(forks, stream, head, on=on)
+        if change.number == before.number + 1 and running != before:
             raise Gap(
                 f"The changes of segment {section.segment} do not follow from what is known: change {head.number} has another digest there."
             )
-        if change.number > head.number + 1:
+        if change.number > before.number + 1:
             raise Gap(
-                f"Changes {head.number + 1} to {change.number - 1} are missing before segment {section.segment}, which begins with change "
-                f"{change.number}."
+                f"Changes {before.number + 1} to {change.number - 1} are missing before segment {section.segment}, which begins with "
+                f"change {change.number}."
             )
         running = chain.following(running, change.leaf)
         if change.number == head.number and running != head:

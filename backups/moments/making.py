@@ -182,7 +182,7 @@ class _Maker:
         rows = self.workspace.each("SELECT number, leaf, digest, tx, written_at, segment FROM journal ORDER BY number")
         for number, leaf, digest, transaction, written_at, segment in rows:
             link = Head(number, digest.hex())
-            trouble = chain.misfit(head, link, leaf.hex())
+            trouble = chain.misfit(timelines.onward(forks, stream, head, on=self.found.mark["timeline"]), link, leaf.hex())
             if trouble:
                 raise BadManifest(f"the journal of set {self.found.id} does not hold at change {number}: {trouble}")
             if head == shared and timelines.counts(forks, stream, of=timelines.of_segment(forks, segment), number=number, on=on):

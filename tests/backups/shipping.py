@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
@@ -48,7 +49,7 @@ def ship(vault: Vault, *, epoch: int = 1, most: int = outbox.MOST_CHANGES, files
     with transaction.atomic():
         state, _ = HotState.objects.get_or_create(pk=1)
         number = state.last_segment + 1
-        turns = outbox.turns(numbering.begun(), None, most)
+        turns = outbox.turns(numbering.begun(), None, most=most)
         standing = numbering.heads([turn.stream for turn in turns])
         given = numbering.numbered(turns, standing, shapes, segment=number, timeline=state.timeline)
         numbering.record(given)
@@ -91,7 +92,7 @@ def _with_files(vault: Vault, one: Numbered, files: bool) -> Section:
 def new_files(vault: Vault, stream: str, change: Change) -> list[FileEntry]:
     """The files that the change's row names, stored."""
     protected = registry.by_label(change.model)
-    row = numbering.loads(change.row)
+    row = json.loads(change.row)
     found = []
     for field in protected.files:
         name = row[field.column]
