@@ -39,6 +39,9 @@ class Point:
     journal_at: datetime | None
     segment: int | None
     timeline: int
+    counts: dict[str, int]
+    software: str
+    schema: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,9 @@ def _point(found: FoundSet) -> Point:
         _moment(journal["at"]) if journal else None,
         journal["segment"] if journal else None,
         journal["timeline"] if journal else timelines.FIRST,
+        envelope["counts"],
+        envelope["software"],
+        envelope["schema"],
     )
 
 

@@ -36,6 +36,10 @@ BEGINNING = 64 * 1024
 TIMELINES = "hot/timelines/"
 
 
+class MissingSegment(Gap):
+    """A segment that is nowhere whole, or nowhere at all, while a later one is."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundSegment:
     """One number: its names, those of the newest leader first, and the names of the places that list any of them."""
@@ -138,8 +142,8 @@ class SegmentReader:
     _opened_keys: dict[int, StreamKey] = field(default_factory=dict)
 
     def each(self, found: dict[int, FoundSegment], after: int) -> Generator[OpenedSegment, None, None]:
-        """What each segment behind `after` says of the stream, in the order of numbers. Raises `Gap` when it comes to a number that is
-        missing while a later one is there, or that is nowhere whole; `KeysMissing`, `NoLocation` for the stream's key."""
+        """What each segment behind `after` says of the stream, in the order of numbers. Raises `MissingSegment` when it comes to a number
+        that is missing while a later one is there, or that is nowhere whole; `KeysMissing`, `NoLocation` for the stream's key."""
         numbers = iter(sorted(number for number in found if number > after))
         waiting: deque[tuple[int, Future[OpenedSegment]]] = deque()
         before = after
@@ -162,7 +166,7 @@ class SegmentReader:
             return
         first, last = before + 1, number - 1
         missing = f"Segment {first} is" if first == last else f"Segments {first} to {last} are"
-        raise Gap(
+        raise MissingSegment(
             f"{missing} missing at {' and '.join(place.name for place in self.places)}, and segment {number} is there: what was shipped in "
             "between is not known. Give back the location that has it, or ask for a moment before the gap or of a set after it."
         )
@@ -179,7 +183,7 @@ class SegmentReader:
             if whole is not None:
                 opened.append(whole)
         if not opened:
-            raise Gap(f"Segment {found.number} is nowhere whole: {'; '.join(troubles)}.")
+            raise MissingSegment(f"Segment {found.number} is nowhere whole: {'; '.join(troubles)}.")
         self.notes += [f"{trouble}: taken from elsewhere" for trouble in troubles]
         return self._agreeing(found.number, opened)
 

@@ -16,7 +16,18 @@ from backups.hot import forks as timelines
 from backups.hot.forks import Fork
 from backups.hot.numbering import moment as as_text
 from backups.hot.prefix import Prefix, Step
-from backups.hot.reading import FoundSegment, Link, OpenedSegment, SegmentReader, Stretch, find_forks, find_segments, followed, until_of
+from backups.hot.reading import (
+    FoundSegment,
+    Link,
+    MissingSegment,
+    OpenedSegment,
+    SegmentReader,
+    Stretch,
+    find_forks,
+    find_segments,
+    followed,
+    until_of,
+)
 from backups.locations import Place
 from backups.manifest import BadManifest, Part
 from backups.moments.reader import JOURNAL, SCHEMA, MomentReader
@@ -220,14 +231,28 @@ class _Maker:
         question, newest = self.question, self.found.mark["segment"]
         if newest in question.segments and self.found.mark["timeline"] == question.on:
             self.until = until_of(question.segments[newest], question.places, question.vault.fingerprint, question.notes)
-        for stretch in followed(opened, shared, stream=question.stream, forks=question.forks, on=question.on):
-            self._take(stretch)
-            for link in stretch.links:
-                prefix.add(Step(Head(link.change.number, link.digest), link.change.transaction, link.change.written_at, link.change.end))
-            if prefix.beyond:
-                return
+        missing: MissingSegment | None = None
+        try:
+            for stretch in followed(opened, shared, stream=question.stream, forks=question.forks, on=question.on):
+                self._take(stretch)
+                for link in stretch.links:
+                    prefix.add(
+                        Step(Head(link.change.number, link.digest), link.change.transaction, link.change.written_at, link.change.end)
+                    )
+                if prefix.beyond:
+                    return
+        except MissingSegment as problem:
+            self._refuse_behind(problem)
+            missing = problem
         prefix.finish(goes_on=self.workspace.one("SELECT 1 FROM waiting WHERE tx = ?", prefix.open) is not None)
         self._refuse_unproved(prefix)
+        if missing is not None:
+            question.notes.append(f"{missing} All that was committed by the moment was shipped before it")
+
+    def _refuse_behind(self, missing: MissingSegment) -> None:
+        """The segments before the missing one tell all that had been committed until some moment: what lies behind that is not known."""
+        if self.question.at is None or self.until is None or self.question.at >= self.until:
+            raise missing
 
     def _take(self, stretch: Stretch) -> None:
         number, until = stretch.index.segment, stretch.index.until
