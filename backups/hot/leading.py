@@ -322,9 +322,11 @@ class Leader:
 
     def _read_files(self) -> None:
         healthy = {lane.place.location.pk for lane in self.lanes if not lane.behind}
-        for errand in self.desk.attend(self.in_force, healthy):
-            for lane in self.lanes:
-                lane.submit(errand)
+        self.desk.attend(self.in_force, healthy)
+        for lane in self.lanes:
+            for errand in [] if lane.behind else self.desk.to_place(lane.place.location.pk):
+                if not lane.holds(errand.key):
+                    lane.submit(errand)
 
     # What is owed
 
