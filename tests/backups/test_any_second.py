@@ -16,12 +16,14 @@ from django.db import transaction
 
 from audit.models import JournalRow
 from backups import vault as vaults
-from backups.hot import shipper
+from backups.errors import NotCovered
+from backups.hot import numbering, shipper
+from backups.models import Segment
 from backups.vault import Vault
 from subscriptions.models import DataRecord, Link, UploadedContent
 from tests.backups.shipping import ship
 from tests.backups.test_back_up import backed_up
-from tests.backups.test_moments import MICROSECOND, Told, history_rows, restored, restored_at
+from tests.backups.test_moments import MICROSECOND, Told, history_rows, record, restored, restored_at
 from tests.factory.models import Downtime, Line, Site, Specimen
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -153,3 +155,32 @@ def test_what_the_real_shipper_ships_can_be_had_back(acme: Any, vault: Vault, tm
             shipper.ship_once(hot)
     shipper.ship_once(hot)
     check(hot, acme, told, chance, tmp_path / "out")
+
+
+def test_a_segment_does_not_say_that_it_knows_what_was_committed_while_it_was_made(
+    acme: Any, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot = replace(vault, clock=vaults.clock)
+    record(acme, "1")
+    first = Told(acme).note()
+    shipper.ship_once(hot)
+    backed_up(hot, acme)
+    meanwhile: list[datetime] = []
+    number = numbering.numbered
+
+    def numbered(*given: Any, **options: Any) -> Any:
+        found = number(*given, **options)
+        record(acme, "committed after the outbox was read")
+        meanwhile.append(Told(acme).note())
+        return found
+
+    with shipper.leading(hot) as leader, monkeypatch.context() as patched:
+        leader.keys.get(acme.pk)
+        record(acme, "2")
+        patched.setattr(numbering, "numbered", numbered)
+        leader.tick()
+    segment = Segment.objects.latest("number")
+    assert meanwhile and segment.until <= meanwhile[-1]
+    with pytest.raises(NotCovered):
+        restored_at(hot, acme, meanwhile[-1], tmp_path / "out")
+    assert restored_at(hot, acme, first, tmp_path / "first").good
