@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from audit import clock as clocks
 from audit.chain import Head
@@ -41,6 +41,8 @@ IDLE = 60.0
 # Segments that no location has yet, in bytes: beyond that nothing is numbered until one takes them.
 MOST_UNPLACED = 64 * 1024 * 1024
 OWED_TOGETHER = 50
+# Until when the segments know all before there is one.
+NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(slots=True)
@@ -72,12 +74,14 @@ class Leader:
         self._open: dict[uuid.UUID, uuid.UUID] = {}
         self._told: dict[str, str] = {}
         self._shipped_at = 0.0
+        self._until = NEVER
         self._offset: tuple[datetime, float] = (clocks.database_now(), time.monotonic())
 
     def begin(self) -> None:
         """Ships again what a leader before us numbered and no location is known to have, and finds out what is owed."""
         state, _ = HotState.objects.get_or_create(pk=1)
         self.last, self.timeline = state.last_segment, state.timeline
+        self._until = Segment.objects.order_by("-number").values_list("until", flat=True).first() or NEVER
         self._open = numbering.begun()
         self.desk.begin_again()
         for segment in Segment.objects.filter(sha256="").order_by("number"):
@@ -172,7 +176,9 @@ class Leader:
         standing = numbering.heads([*entries.keys() - changed])
         at = {stream: head.at for stream, head in standing.items()} | {uuid.UUID(one.section.stream): one.at for one in given}
         given = [*given, *(self._without_changes(head, number) for head in standing.values())]
-        segment = self._segment(number, now, given)
+        # Asked after the changes were read and numbered: what was committed meanwhile, or had to wait, is not said to be known.
+        self._until = outbox.settled_until(now) or self._until
+        segment = self._segment(number, given)
         recording.intend(segment, self.in_force)
         self.desk.carried(entries, number)
         HotState.objects.filter(pk=1).update(last_segment=number)
@@ -189,7 +195,7 @@ class Leader:
         head = Head(standing.number, standing.digest)
         return Numbered(Section(str(standing.stream_id), segment, self.timeline, head, head, {}), [], [], standing.at)
 
-    def _segment(self, number: int, now: datetime, given: Sequence[Numbered]) -> Segment:
+    def _segment(self, number: int, given: Sequence[Numbered]) -> Segment:
         made_at = self.vault.clock()
         return Segment(
             number=number,
@@ -197,7 +203,7 @@ class Leader:
             timeline=self.timeline,
             name=segments.name_of(number, self.lease.epoch, made_at),
             made_at=made_at,
-            until=now,
+            until=self._until,
             changes=sum(len(one.waiting) for one in given),
             oldest_at=min((one.oldest_at for one in given if one.oldest_at), default=None),
             sections=[[one.section.stream, one.section.before.number + 1, one.section.head.number] for one in given],
