@@ -3,7 +3,7 @@
 from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
 from backups.models.hot import HotFile, HotState, LossHour, Segment, SegmentCopy, Timeline
 from backups.models.policy import BackupPolicy
-from backups.models.requests import PolicyChangeRequest
+from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.runs import Act, Heartbeat, Run
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "HotFile",
     "HotState",
     "Lease",
+    "LiveRestore",
+    "LiveRestoreRequest",
     "Location",
     "LossHour",
     "PolicyChangeRequest",
