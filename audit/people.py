@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
 from django.db.models.signals import post_save
@@ -22,6 +22,7 @@ from audit.events import Event, record
 from audit.grants import grant_role
 from audit.models import Grant
 from audit.roles import Role
+from audit.two_person import PASSWORD, ApprovalRefused
 
 
 @transaction.atomic
@@ -33,6 +34,14 @@ def add_person(name: str, role: Role, *, password: str | None, now: datetime, si
     """
     user = get_user_model()._default_manager.filter(username=name).first()
     return grant_role(user or _new_user(name, password), role, reason=reason, now=now, since=since)
+
+
+def proved(name: str, password: str) -> Any:
+    """The person of that name, who gave the password; `ApprovalRefused` for any other, and who was shut out. A wrong one is an event."""
+    user = authenticate(username=name, password=password)
+    if user is None:
+        raise ApprovalRefused(PASSWORD, f"That is not the password of {name}, or there is no such person.")
+    return user
 
 
 def _new_user(name: str, password: str | None) -> Any:
