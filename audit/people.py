@@ -17,12 +17,11 @@ from django.dispatch import receiver
 
 import audit
 from audit import actors
-from audit.errors import NoActor
+from audit.errors import NoActor, SignInRefused
 from audit.events import Event, record
 from audit.grants import grant_role
 from audit.models import Grant
 from audit.roles import Role
-from audit.two_person import PASSWORD, ApprovalRefused
 
 
 @transaction.atomic
@@ -36,14 +35,6 @@ def add_person(name: str, role: Role, *, password: str | None, now: datetime, si
     return grant_role(user or _new_user(name, password), role, reason=reason, now=now, since=since)
 
 
-def proved(name: str, password: str) -> Any:
-    """The person of that name, who gave the password; `ApprovalRefused` for any other, and who was shut out. A wrong one is an event."""
-    user = authenticate(username=name, password=password)
-    if user is None:
-        raise ApprovalRefused(PASSWORD, f"That is not the password of {name}, or there is no such person.")
-    return user
-
-
 def _new_user(name: str, password: str | None) -> Any:
     user = get_user_model()(username=name)
     if password is not None:
@@ -52,6 +43,16 @@ def _new_user(name: str, password: str | None) -> Any:
     user.full_clean()
     user.save()
     person_added(user)
+    return user
+
+
+def at_the_command_line(name: str, password: str, permission: str) -> Any:
+    """The person of that name, who gave that password and has that permission (`app.codename`); `SignInRefused` else."""
+    user = authenticate(username=name, password=password)
+    if user is None:
+        raise SignInRefused(f"{name}: there is no such person, or that is not their password.")
+    if not user.has_perm(permission):
+        raise SignInRefused(f"{name} may not do this: it needs the right {permission}.")
     return user
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from audit import actors, evidence
 from backups import heartbeats, keyfiles, queueing, runs
 from backups import vault as vaults
+from backups.hot import shipper
 from backups.live_restore import carrying_out
 from backups.models import Run
 from backups.queueing import DESTROYER, WORKER
@@ -64,6 +65,13 @@ def restore_live(request_id: int) -> str:
     done = carrying_out.carry_out(vaults.from_settings(), request_id)
     heartbeats.beat(WORKER)
     return done.state if done is not None else "not due"
+
+
+def ship_if_unled() -> bool:
+    """When no shipper leads, the queue ships what waits: every minute, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    with actors.acting("worker", reason="nobody leads the hot backups", source="ship_if_unled"):
+        return shipper.ship_if_unled(vaults.from_settings(), vaults.clock())
 
 
 def sign_evidence() -> None:

@@ -28,7 +28,7 @@ from backups.errors import BackupError, Busy, LeaseLost
 from backups.leases import Held, holding, lease_name, process_name
 from backups.live_restore import applying, files
 from backups.live_restore.plans import Plan
-from backups.live_restore.requests import check_restorable, plan_of, waiting
+from backups.live_restore.requests import check_restorable, planned, waiting
 from backups.models import LiveRestore, LiveRestoreRequest
 from backups.runs import interrupted
 from backups.vault import Vault
@@ -159,11 +159,11 @@ def _restore(vault: Vault, attempt: _Attempt, given_back: ExitStack) -> None:
     )
     frozen = _freeze(vault, attempt, given_back)
     attempt.step("comparing", vault.clock())
-    plan = plan_of(vault, asked)
-    two_person.check_plan(asked, plan.document, vault.clock())
-    if plan.obstacles:
-        check_restorable(plan)
-    put_back = files.put_all_back(plan.source, plan.files, vault.spool, lambda line: attempt.tell(line, vault.clock()))
+    with planned(vault, asked) as plan:
+        two_person.check_plan(asked, plan.document, vault.clock())
+        if plan.obstacles:
+            check_restorable(plan)
+        put_back = files.put_all_back(plan.source, plan.files, vault.spool, lambda line: attempt.tell(line, vault.clock()))
     added, changed, removed = plan.totals
     attempt.step(f"writing: {added} rows to add, {changed} to change, {removed} to remove", vault.clock())
     _write(vault, attempt, frozen, plan, put_back)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -10,35 +12,44 @@ from audit import two_person
 from audit.moments import in_utc_to_the_second
 from audit.states import State
 from audit.two_person import NOT_ENTITLED, ApprovalRefused
-from backups.choosing import Only
+from backups.choosing import At, Only
 from backups.errors import NotRestorable
 from backups.live_restore.planning import chosen_of, make_plan
 from backups.live_restore.plans import Chosen, Plan
-from backups.live_restore.sources import open_source
+from backups.live_restore.sources import Which, source
 from backups.models import LiveRestore, LiveRestoreRequest
 from backups.vault import Vault
 from subscriptions.models import Customer
 
 
-def preview(vault: Vault, stream: uuid.UUID, *, set_id: str | None, only: Only | None) -> Plan:
+def preview(vault: Vault, stream: uuid.UUID, which: Which, only: Only | None = None) -> Plan:
     """What a restore would change now; nothing is stored. Raises `TooMuchDiffers`, `NoSet`, and what opening and reading a state raises."""
-    source = open_source(vault, stream, set_id=set_id)
-    return make_plan(source, chosen_of(source, only))
+    with source(vault, stream, which, only=only) as opened:
+        return make_plan(opened, chosen_of(opened, only))
+
+
+@contextmanager
+def planned(vault: Vault, asked: LiveRestoreRequest) -> Iterator[Plan]:
+    """What the request would change now, with its state open for reading. Raises as `preview`."""
+    which = Which(str(asked.set_id)) if asked.set_id else Which(at=At(asked.state_at))
+    keys = frozenset(asked.only_keys) if asked.only_keys else None
+    with source(vault, asked.customer_id, which, only=Only(asked.only_model) if asked.only_model else None) as opened:
+        yield make_plan(opened, Chosen(asked.only_model, keys))
 
 
 def plan_of(vault: Vault, asked: LiveRestoreRequest) -> Plan:
-    """What the request would change now. Raises as `preview`."""
-    keys = frozenset(asked.only_keys) if asked.only_keys else None
-    return make_plan(open_source(vault, asked.customer_id, set_id=str(asked.set_id)), Chosen(asked.only_model, keys))
+    """The same, to look at."""
+    with planned(vault, asked) as plan:
+        return plan
 
 
 def ask(
-    vault: Vault, customer: Customer, *, by: Any, why: str, now: datetime, set_id: str | None = None, only: Only | None = None
+    vault: Vault, customer: Customer, which: Which, *, by: Any, why: str, now: datetime, only: Only | None = None
 ) -> LiveRestoreRequest:
     """The new request. Raises `ApprovalRefused` when this person may not ask, `NotRestorable` when nothing would change or something stands
     in the way, and as `preview`."""
     _check_sees(by, customer.pk, "ask for")
-    plan = preview(vault, customer.pk, set_id=set_id, only=only)
+    plan = preview(vault, customer.pk, which, only)
     check_restorable(plan)
     return two_person.request(
         LiveRestoreRequest,

@@ -8,15 +8,16 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from audit import actors
-from audit.commands import BackOfficeCommand
-from audit.management.commands.add_person import read_password
-from audit.people import proved
+from audit.commands import BackOfficeCommand, read_password
+from audit.people import at_the_command_line
 from audit.states import State
 from backups import vault as vaults
 from backups.choosing import Only
 from backups.errors import BackupError
 from backups.live_restore import carrying_out, requests
 from backups.live_restore.plans import Plan
+from backups.live_restore.sources import Which
+from backups.management.commands.restore import moment_of
 from backups.manifest import BadManifest
 from backups.models import LiveRestore, LiveRestoreRequest
 from backups.stores.contract import StoreError
@@ -26,14 +27,16 @@ KEYS_SHOWN = 5
 
 
 class Command(BackOfficeCommand):
-    help = "Brings a customer's live tables back to the state of a set: one person asks, another approves, with passwords."
+    help = "Brings a customer's live tables back to the state of a set or of any second: one person asks, another approves, with passwords."
     known = (BackupError, StoreError, BadManifest)
 
     def add_arguments(self, parser: CommandParser) -> None:
         steps = parser.add_subparsers(dest="step", required=True, metavar="(ask | show | approve | refuse | cancel)")
         ask = self._step(steps, "ask", "shows what would change and asks for it", person=True, reason=True)
         ask.add_argument("customer", metavar="CUSTOMER", help="short code")
-        ask.add_argument("--set", metavar="ID", dest="set_id", help="the set's id or its beginning; the newest one when left out")
+        state = ask.add_mutually_exclusive_group()
+        state.add_argument("--set", metavar="ID", dest="set_id", help="the set's id or its beginning; the newest one when left out")
+        state.add_argument("--at", type=moment_of, metavar="TIME", help="the state at that moment, e.g. 2026-03-04T02:05:09+01:00")
         ask.add_argument("--only", type=Only.of_text, metavar="MODEL[:REFERENCE]", help="one model, or one item, e.g. datarecord:P-17")
         show = self._step(steps, "show", "all requests, or one with what it would change now")
         show.add_argument("request", type=int, nargs="?", metavar="ID")
@@ -60,7 +63,7 @@ class Command(BackOfficeCommand):
             self._show(options["request"])
             return
         with actors.acting(actors.of_shell("restore_live")):
-            user = proved(options["user"], read_password(options["password_file"]))
+            user = at_the_command_line(options["user"], read_password(options["password_file"]), LiveRestoreRequest.permission("view"))
         with actors.acting(actors.of_user(user, source="restore_live")):
             if step == "ask":
                 self._ask(user, options)
@@ -72,8 +75,8 @@ class Command(BackOfficeCommand):
 
     def _ask(self, user: Any, options: dict[str, Any]) -> None:
         customer = Customer.objects.all().by_code(options["customer"])
-        what = {"set_id": options["set_id"], "only": options["only"]}
-        asked = requests.ask(self.vault, customer, by=user, why=options["reason"], now=self.vault.clock(), **what)
+        which, now = Which(options["set_id"], options["at"]), self.vault.clock()
+        asked = requests.ask(self.vault, customer, which, by=user, why=options["reason"], now=now, only=options["only"])
         lines = [f"Asked, as request {asked.pk}. Another person approves it: manage.py restore_live approve {asked.pk} --as USER …"]
         self._tell(asked, plan=requests.plan_of(self.vault, asked), more=lines)
 

@@ -15,7 +15,9 @@ from django.core.files.base import ContentFile
 from audit import registry, rows
 from audit.grants import grant_role
 from audit.roles import Role
+from backups.choosing import Only
 from backups.live_restore import carrying_out, requests
+from backups.live_restore.sources import Which
 from backups.models import LiveRestore, LiveRestoreRequest
 from backups.policies import ensure_first_policy
 from backups.vault import Vault
@@ -128,8 +130,10 @@ def restored(vault: Vault, people: dict[str, User], clock: Any) -> Callable[...,
     return restore
 
 
-def ask(vault: Vault, customer: Any, people: dict[str, User], by: str = "olga", **what: Any) -> LiveRestoreRequest:
-    return requests.ask(vault, customer, by=people[by], why="the import was wrong", now=datetime.now(UTC), **what)
+def ask(
+    vault: Vault, customer: Any, people: dict[str, User], by: str = "olga", only: Only | None = None, **which: Any
+) -> LiveRestoreRequest:
+    return requests.ask(vault, customer, Which(**which), by=people[by], why="the import was wrong", now=datetime.now(UTC), only=only)
 
 
 def approve(vault: Vault, asked: LiveRestoreRequest, people: dict[str, User], by: str = "rita", password: str = "pw") -> LiveRestore:

@@ -1,0 +1,126 @@
+"""The streams' keys for the shipper: each is fetched once from a location and held in memory, the way in which a set gets it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import DatabaseError, connection
+
+from backups import catalogue, catching_up, leases
+from backups.customerkeys import newest_key, refuse_ended
+from backups.errors import BackupError, Busy, NoLocation, StreamEnded
+from backups.locations import Place
+from backups.models import Blob, Copy
+from backups.placing import fetch
+from backups.sealing import StreamKey
+from backups.stores.contract import StoreError
+from backups.vault import Vault
+
+# A key that was rotated, or a customer that ended, is noticed after this many seconds.
+HELD_FOR = 600.0
+AGAIN_AFTER, SOON = 2.0, 0.2
+
+
+class Keys:
+    """`held` gives what is in memory; what is asked for comes by a thread of its own, for ten thousand keys take minutes and nobody else's
+    changes wait for them. `troubles` says for which stream no key could be had, and why."""
+
+    def __init__(self, vault: Vault) -> None:
+        self.vault = vault
+        self.troubles: dict[uuid.UUID, str] = {}
+        self._held: dict[uuid.UUID, tuple[StreamKey, float]] = {}
+        self._again_at: dict[uuid.UUID, float] = {}
+        self._asked: set[uuid.UUID] = set()
+        self._executor: ThreadPoolExecutor | None = None
+        self._closing = False
+
+    def held(self, stream: uuid.UUID) -> StreamKey | None:
+        """The key, if it is in memory."""
+        found = self._held.get(stream)
+        return found[0] if found else None
+
+    def _fresh(self, stream: uuid.UUID) -> bool:
+        found = self._held.get(stream)
+        return found is not None and time.monotonic() - found[1] < HELD_FOR
+
+    @property
+    def awaited(self) -> frozenset[uuid.UUID]:
+        """The streams that have no key yet; it is on its way."""
+        return frozenset(stream for stream in list(self._asked) if stream not in self._held)
+
+    def ask(self, streams: Iterable[uuid.UUID]) -> None:
+        """What is not held will be, soon: fetched, or made where a stream has none."""
+        for stream in streams:
+            if not self._fresh(stream) and stream not in self._asked and time.monotonic() >= self._again_at.get(stream, 0.0):
+                self._asked.add(stream)
+                self._executor = self._executor or ThreadPoolExecutor(1, thread_name_prefix="hot-keys")
+                self._executor.submit(self._get, stream)
+
+    def get(self, stream: uuid.UUID) -> StreamKey:
+        """The key, fetched now. Raises `BackupError`, `StoreError`."""
+        key = self._fetched(stream) or self._made(stream)
+        self._held[stream] = key, time.monotonic()
+        return key
+
+    def close(self) -> None:
+        self._closing = True
+        if self._executor is not None:
+            self._executor.submit(_close_connection)
+            self._executor.shutdown(wait=True)
+
+    def _get(self, stream: uuid.UUID) -> None:
+        if self._closing:
+            return
+        try:
+            self.get(stream)
+            self.troubles.pop(stream, None)
+        except StreamEnded as ended:
+            self.troubles[stream] = str(ended)
+            self._held.pop(stream, None)
+        except (BackupError, StoreError, DatabaseError) as problem:
+            self.troubles[stream] = str(problem)
+            self._again_at[stream] = time.monotonic() + (SOON if isinstance(problem, Busy) else AGAIN_AFTER)
+            if isinstance(problem, DatabaseError):
+                connection.close()
+        finally:
+            self._asked.discard(stream)
+
+    def _fetched(self, stream: uuid.UUID) -> StreamKey | None:
+        stored = Blob.objects.filter(stream=stream, kind=Blob.Kind.KEY, copies__state=Copy.State.PRESENT).order_by("-id").first()
+        if stored is None:
+            return None
+        places, _ = self.vault.usable()
+        self._refuse_ended(places, stream)
+        number = int(stored.name.rpartition("/")[2].removesuffix(".age"))
+        return StreamKey.of_text(number, self.vault.keys.unwrap(fetch(places, stored.name, stored.sha256)))
+
+    def _refuse_ended(self, places: Iterable[Place], stream: uuid.UUID) -> None:
+        """By the word of each place that answers: the marker stands at all of them, and one that is down stops nothing."""
+        troubles, asked = [], 0
+        for place in places:
+            try:
+                refuse_ended([place], stream)
+                asked += 1
+            except StoreError as problem:
+                troubles.append(f"{place.name}: {problem}")
+        if not asked:
+            raise NoLocation("No location answers: " + "; ".join(troubles))
+
+    def _made(self, stream: uuid.UUID) -> StreamKey:
+        """Under the stream's own lease: a backup that is making the key, or the set, goes first (`Busy`)."""
+        clock = self.vault.clock
+        with leases.holding(leases.lease_name(stream), doing="key", clock=clock) as lease:
+            places, _ = self.vault.usable()
+            shelves = catching_up.look(places, stream)
+            found = catalogue.inventory(stream, shelves.places, clock())
+            key, unrecorded = newest_key(self.vault, shelves, stream, lease, found)
+            catalogue.mark_placed(lease, unrecorded, clock())
+        return key
+
+
+def _close_connection() -> None:
+    """Of the thread that calls it."""
+    connection.close()
