@@ -113,6 +113,11 @@ def in_words(plan: Plan) -> str:
     return f"{added} row{'' if added == 1 else 's'} added, {changed} changed, {removed} removed{files}"
 
 
+def digest_of(plan: Plan) -> str:
+    """What an approval binds to."""
+    return two_person.digest_of(plan.document)
+
+
 def is_open(asked: LiveRestoreRequest) -> bool:
     return asked.state in (State.REQUESTED, State.APPROVED)
 
