@@ -101,7 +101,7 @@ def test_a_preview_shows_the_difference_and_stores_nothing(as_: As, kept: Custom
         ({"reference": "P-1"}, "Say of which kind the item is"),
         ({"why": " "}, "This field is required"),
         ({"model": "l2l_subscriptions.datarecord", "reference": "nonsense"}, "not even in its history"),
-        ({"state": "at", "at": "2099-01-01T00:00:00"}, "covered"),
+        ({"state": "at", "at": "2099-01-01T00:00:00"}, "proves what happened until"),
         ({"model": "l2l_subscriptions.link", "_ask": "1"}, "exactly that state already"),
     ],
 )
