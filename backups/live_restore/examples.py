@@ -70,6 +70,13 @@ def _examples(plan: ModelPlan, changes: Iterable[RowChange]) -> Iterable[Example
     model = plan.protected.model
     for change in changes:
         before, after = (rows.instance_of(model, line) if line else None for line in (change.before, change.after))
-        values = history_pages.differences(model, before, after) if before and after else history_pages.values_of(model, before or after)
         called = str(getattr(after or before, plan.protected.reference))
-        yield Example(Truncator(called).chars(TITLE), values if before and after else values[:VALUES])
+        changed = history_pages.differences(model, before, after) if before and after else _some_values(plan, after or before)
+        yield Example(Truncator(called).chars(TITLE), changed)
+
+
+def _some_values(plan: ModelPlan, row: Any) -> list[Change]:
+    """Without what the page says anyhow: the customer, and what the row is called."""
+    get: Any = plan.protected.model._meta.get_field
+    known = {capfirst(str(get(name).verbose_name)) for name in (plan.protected.hops[0], plan.protected.reference) if name != "pk"}
+    return [change for change in history_pages.values_of(plan.protected.model, row) if change.label not in known][:VALUES]

@@ -21,7 +21,7 @@ from tests.home import Home
 
 pytestmark = pytest.mark.slow
 
-ROUNDS, KILLS_A_ROUND = 5, 3
+ROUNDS, KILLS_A_ROUND = 4, 2
 
 FILL = """
 import audit
@@ -41,21 +41,26 @@ with audit.acting("test", reason="a test", source="test"):
     rows.filter(pk__in=list(rows.order_by("-pk").values_list("pk", flat=True)[:2000])).tracked_change(data={"wrong": True})
     DataRecord.objects.tracked_create(DataRecord(customer=acme, kind="part", reference=f"new {n}") for n in range(1000))
 """
+# What stands, then what stands after the worker's next look.
 STANDS = """
 import hashlib, json
 from audit import rows
 from audit.models import Stream
+from backups import tasks
 from backups.models import LiveRestore, LiveRestoreRequest
 from subscriptions.models import DataRecord
 sha256 = hashlib.sha256()
 for row in DataRecord.objects.filter(customer__code="struck").order_by("pk"):
     sha256.update(rows.instance_json(row).encode())
-asked = LiveRestoreRequest.objects.order_by("-pk").first()
-row = LiveRestore.objects.filter(pk=asked.pk).first() if asked else None
-print(json.dumps({"digest": sha256.hexdigest(), "frozen": Stream.objects.get(name="struck").frozen_reason,
-    "request": asked and asked.state, "carrying_out": row and row.state, "trouble": row and row.trouble}))
+def stands():
+    asked = LiveRestoreRequest.objects.order_by("-pk").first()
+    row = LiveRestore.objects.filter(pk=asked.pk).first() if asked else None
+    return {"digest": sha256.hexdigest(), "frozen": Stream.objects.get(name="struck").frozen_reason,
+        "request": asked and asked.state, "carrying_out": row and row.state, "trouble": row and row.trouble}
+found = [stands()]
+tasks.look()
+print(json.dumps([*found, stands()]))
 """
-LOOK = "from backups import tasks; tasks.look()"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -83,8 +88,8 @@ def shell(home: Home, code: str) -> str:
     return home.manage("shell", "-v", "0", "-c", code)
 
 
-def stands(home: Home) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(shell(home, STANDS))
+def stands(home: Home) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(shell(home, STANDS))
     return found
 
 
@@ -131,28 +136,33 @@ def seconds_frozen(home: Home, folder: Path) -> float:
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
     began = time.monotonic()
-    assert process.wait() == 0, process.communicate()
+    ended_well(process)
     return time.monotonic() - began
 
 
+def ended_well(process: subprocess.Popen[str]) -> None:
+    said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+
+
 def test_killed_at_any_moment_it_leaves_the_old_state_or_the_new(home: Home, tmp_path: Path) -> None:
-    chosen, good, seen = random.Random(11), stands(home)["digest"], []
+    chosen, good, seen = random.Random(11), stands(home)[0]["digest"], []
     whole = seconds_frozen(home, tmp_path)
-    assert stands(home)["digest"] == good
+    assert stands(home)[0]["digest"] == good
     for _ in range(ROUNDS):
         ident = asked(home, tmp_path)
-        old, process = stands(home)["digest"], approve(home, ident, tmp_path)
+        old, process = stands(home)[0]["digest"], approve(home, ident, tmp_path)
         for _ in range(KILLS_A_ROUND):
             struck(home, process, chosen.random() * whole)
-            found = stands(home)
+            found, looked = stands(home)
             seen.append((found["request"], bool(found["frozen"])))
             assert found["digest"] == (good if found["request"] == "executed" else old), found
             assert not (found["frozen"] and found["request"] == "executed"), found
-            shell(home, LOOK)
-            found = stands(home)
-            assert not found["frozen"] and found["carrying_out"] != "running", found
+            assert not looked["frozen"] and looked["carrying_out"] != "running", looked
             process = carry_out(home, ident)
-        assert process.wait() == 0, process.communicate()
-        final = stands(home)
+            if found["request"] == "executed":
+                break
+        ended_well(process)
+        final, _ = stands(home)
         assert (final["digest"], final["request"], final["frozen"], final["carrying_out"]) == (good, "executed", "", "done"), final
-    assert seen.count(("approved", True)) >= ROUNDS, seen  # struck while the customer was frozen
+    assert seen.count(("approved", True)) >= 2, seen  # struck while the customer was frozen
