@@ -63,6 +63,7 @@ class Leader:
         self.keys, self.shapes = Keys(vault), Shapes()
         self.in_force: list[InForce] = catalogue.locations_in_force()
         self.lanes = [Lane(place, vault.fingerprint) for place in vault.places]
+        self.floor = outbox.Floor()
         self.desk = uploads.Desk(lease, self.keys)
         self._sent: dict[int, Sent] = {}
         self._done: list[Durable] = []
@@ -90,7 +91,8 @@ class Leader:
         """One turn. Returns whether anything was done."""
         self._collect()
         self._read_files()
-        given = self._numbered() if self._has_room() and outbox.anything() else []
+        self.floor.advance()
+        given = self._numbered() if self._has_room() and outbox.anything(self.floor.beyond) else []
         if given or self.desk.entries or self._done or self._blobs or self._idle():
             self._step(given)
             done = True
@@ -105,7 +107,7 @@ class Leader:
     def at_rest(self) -> bool:
         """Whether nothing waits and nothing is under way; what a location in trouble is owed does not count."""
         busy = any(lane.busy for lane in self.lanes) or any(lane.behind and not lane.trouble for lane in self.lanes)
-        return not (busy or self._done or self._blobs or self.desk.waits or outbox.anything())
+        return not (busy or self._done or self._blobs or self.desk.waits or outbox.anything(self.floor.beyond))
 
     def owed(self) -> list[str]:
         """The locations that are owed something."""
@@ -149,7 +151,7 @@ class Leader:
     def _numbered(self) -> list[Numbered]:
         """What waits, with the numbers that it will have. Only a leader gives any, so this is read outside of the transaction, which holds
         up those who write (SQLite) no longer than it must."""
-        turns = outbox.turns(self._open, self._after, without=self.keys.awaited)
+        turns = outbox.turns(self._open, self._after, without=self.keys.awaited, beyond=self.floor.beyond)
         self.shapes.learn({row.model for turn in turns for row in turn.rows})
         self.keys.ask(turn.stream for turn in turns)
         turns = [turn for turn in turns if self.keys.held(turn.stream) is not None]
@@ -322,9 +324,11 @@ class Leader:
 
     def _read_files(self) -> None:
         healthy = {lane.place.location.pk for lane in self.lanes if not lane.behind}
-        for errand in self.desk.attend(self.in_force, healthy):
-            for lane in self.lanes:
-                lane.submit(errand)
+        self.desk.attend(self.in_force, healthy)
+        for lane in self.lanes:
+            for errand in [] if lane.behind else self.desk.to_place(lane.place.location.pk):
+                if not lane.holds(errand.key):
+                    lane.submit(errand)
 
     # What is owed
 
