@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import Q
 
 from audit import actors, events, freezes, two_person
@@ -235,5 +235,8 @@ def _actor(asked: LiveRestoreRequest) -> actors.Acting:
 
 
 def _words(problem: Exception) -> str:
+    """What is kept of it. The database's own words quote values, unless they are about locks and connections."""
+    if isinstance(problem, DatabaseError) and not isinstance(problem, OperationalError):
+        return f"The database refused it ({type(problem).__name__}); the log says what."
     text = str(problem) or type(problem).__name__
     return (text if isinstance(problem, BackupError | AuditError | OSError) else f"{type(problem).__name__}: {text}")[:1000]

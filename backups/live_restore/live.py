@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from django.db import connections, models, router
@@ -39,8 +39,13 @@ def live_lines(protected: Protected, stream: uuid.UUID, keys: frozenset[Any] | N
 
 def key_of(protected: Protected, key: Any) -> Any:
     """A primary key as canonical JSON has it."""
-    pk: Any = protected.model._meta.pk
-    return next(rows.to_json(column, key) for column in rows.columns(protected.model) if column.attname == pk.attname)
+    return key if isinstance(key, int) else rows.to_json(_key_column(protected.model), key)
+
+
+@cache
+def _key_column(model: type[models.Model]) -> rows.Column:
+    pk: Any = model._meta.pk
+    return next(column for column in rows.columns(model) if column.attname == pk.attname)
 
 
 def _lines(queryset: models.QuerySet[Any], stream: uuid.UUID) -> Iterator[Line]:

@@ -74,7 +74,7 @@ def _compared(source: Source, protected: Protected, part: Part, chosen: Chosen, 
 def _wanted(source: Source, part: Part, keys: frozenset[Any] | None) -> Callable[[], Iterator[Line]]:
     def lines() -> Iterator[Line]:
         for line in source.reader.lines(part):
-            key = json.loads(line)[part.key]
+            key = json.loads(line.decode())[part.key]
             if keys is None or key in keys:
                 yield key, line
 

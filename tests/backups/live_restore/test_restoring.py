@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
-from django.db import models
+from django.db import IntegrityError, models
 
 from audit import freezes, rows
 from audit.errors import Frozen
@@ -26,7 +26,7 @@ from subscriptions.models import Customer, DataRecord, Link, UploadedContent
 from tests.audit.reading import history
 from tests.backups.live_restore.conftest import approve, ask, same_as_history, state_of
 from tests.backups.test_back_up import backed_up
-from tests.factory.models import Downtime, Line, Site, Specimen
+from tests.factory.models import Downtime, Line, Site, Specimen, Sticker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -162,8 +162,7 @@ def test_unique_values_are_swapped_shifted_and_taken_over(kept: Any, restored: R
     assert state_of(kept) == before and same_as_history(kept)
 
 
-def test_what_points_at_rows_that_swap_goes_on_pointing(kept: Any, restored: Restored) -> None:
-    """A parent that is removed and added again within the transaction keeps its key, and its children."""
+def test_parents_and_children_that_changed_together(kept: Any, restored: Restored) -> None:
     before = state_of(kept)
     site = Site.objects.get(name="Kassel")
     Line.objects.filter(site=site).tracked_change(running=False)
@@ -228,6 +227,41 @@ def test_rows_that_would_be_left_pointing_at_nothing_stand_in_the_way(kept: Any,
     with pytest.raises(NotRestorable, match=rf"factory.line \(keys {line.pk}\) point at rows of factory.site that would be removed"):
         ask(vault, kept, people, only=Only("site"))
     assert ask(vault, kept, people).counts == {"factory.site": [0, 0, 1], "factory.line": [0, 0, 1]}
+
+
+def test_rows_that_are_not_protected_and_would_be_left_stand_in_the_way_and_are_not_taken_along(
+    kept: Any, vault: Vault, people: Any, restored: Restored
+) -> None:
+    line = Line.objects.create(site=Site.objects.get(name="Kassel"), name="new")
+    sticker = Sticker.objects.create(line=line, text="careful")
+    with pytest.raises(NotRestorable, match=rf"1 rows of factory.sticker \(keys {sticker.pk}\) point at rows of factory.line"):
+        ask(vault, kept, people)
+    sticker.delete()
+    assert restored(kept).counts == {"factory.line": [0, 0, 1]}
+
+
+def test_rows_that_are_not_protected_go_on_pointing_at_rows_that_change(kept: Any, restored: Restored) -> None:
+    first, second = Line.objects.order_by("pk")[:2]
+    sticker = Sticker.objects.create(line=first, text="careful")
+    first.name, second.name = second.name, first.name
+    for row in (first, second):
+        row.save()
+    assert restored(kept).state == "done"
+    assert Sticker.objects.get().line_id == sticker.line_id
+
+
+def test_what_the_database_says_of_values_is_not_kept(kept: Any, vault: Vault, people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage(kept)
+    asked = ask(vault, kept, people)
+    approve(vault, asked, people)
+
+    def refuse(*_: Any) -> None:
+        raise IntegrityError("Key (reference)=(secret) already exists")
+
+    monkeypatch.setattr(carrying_out.applying, "apply", refuse)
+    done = carrying_out.carry_out(vault, asked.pk)
+    assert (done.state, done.trouble) == ("failed", "The database refused it (IntegrityError); the log says what.")
+    assert is_thawed(kept)
 
 
 def test_rows_whose_parents_are_gone_stand_in_the_way(kept: Any, vault: Vault, people: Any) -> None:
