@@ -119,3 +119,9 @@ class HotState(models.Model):
     stopped = models.CharField(max_length=1000, blank=True)
     stopped_at = models.DateTimeField(null=True)
     ticked_at = models.DateTimeField(null=True, help_text="When a leader last looked and recorded.")
+
+    class Meta:
+        verbose_name = verbose_name_plural = "hot backups"
+
+    def __str__(self) -> str:
+        return "hot backups"
