@@ -26,7 +26,7 @@ __all__ = ["BOUNDS", "LEASE", "SHIPPER", "days", "hour_of", "hours", "note", "no
 # The shippers' lease, and their name among the heartbeats.
 LEASE, SHIPPER = "hot", "shipper"
 MOST_CHANGES, MOST_SEGMENTS, MOST_FILES = 20_000, 20_000, 2_000
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+HOUR = timedelta(hours=1)
 STANDS_BY = timedelta(seconds=30)
 
 
@@ -108,6 +108,7 @@ def _place(location: Location, waiting: Lag, by_hour: dict[datetime, Counted], a
         trouble=location.trouble,
         last_hour=added(one for since, one in by_hour.items() if since >= hour - HOUR),
         today=added(one for since, one in by_hour.items() if since.date() == hour.date()),
+        key=location.pk,
     )
 
 

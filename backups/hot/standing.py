@@ -64,7 +64,7 @@ NO_LAG = Lag()
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One location: what it lacks, and how long changes took in this clock hour and the one before, and today (UTC)."""
+    """One location (`key` of its row): what it lacks; how long changes took in this clock hour and the one before, and today (UTC)."""
 
     name: str
     offsite: bool
@@ -72,6 +72,7 @@ class Place:
     trouble: str = ""
     last_hour: Counted = UNCOUNTED
     today: Counted = UNCOUNTED
+    key: int = 0
 
     def longest_today(self, now: datetime) -> timedelta:
         """What still waits has taken its time too."""
