@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
@@ -73,3 +74,13 @@ def _validation_lines(problem: ValidationError) -> list[str]:
     if hasattr(problem, "message_dict"):
         return [f"{field}: {' '.join(messages)}" for field, messages in problem.message_dict.items()]
     return list(problem.messages)
+
+
+def read_password(path: Path) -> str:
+    """The first line of a file that nobody else can read; `CommandError` for any other."""
+    if path.stat().st_mode & 0o077:
+        raise CommandError(f"{path} can be read by others. Make it yours alone: chmod 600 {path}")
+    lines = path.read_text().splitlines()
+    if not lines or not lines[0]:
+        raise CommandError(f"{path} is empty: its first line is the password.")
+    return lines[0]

@@ -7,6 +7,7 @@ AuditError
 ├── UnknownStream      there is no such customer
 ├── MovedCustomer      a foreign key on the path to the customer was changed
 ├── Unstorable         a value that one of our databases would refuse or change
+├── SignInRefused      a name, password or right that does not do, at the command line
 ├── NotEvidence        (audit.events) a fact that an event may not carry
 ├── GrantRefused       (audit.grants) a role that cannot be given or ended
 ├── NotAllowed         (audit.states) a request in another state
@@ -37,6 +38,10 @@ class UnknownStream(AuditError):
 
 class MovedCustomer(AuditError):
     """Content cannot move to another customer or parent: delete it there and create it here."""
+
+
+class SignInRefused(AuditError):
+    """Who names a person at the command line must give their password, and the person needs the right."""
 
 
 class Unstorable(AuditError):

@@ -51,6 +51,9 @@ class Event(StrEnum):
     POLICY_CHANGED = "policy:changed"
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
+    HOT_UNLED = "hot:unled"
+    HOT_STOPPED = "hot:stopped"
+    TIMELINE_BEGUN = "timeline:begun"
     RUN_ASKED = "run:asked"
     RUN_HASTENED = "run:hastened"
     RUN_RETRIED = "run:retried"
@@ -86,6 +89,9 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.POLICY_CHANGED: frozenset({"version", "approved_by"}),
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
+    Event.HOT_UNLED: frozenset({"seconds", "segment"}),
+    Event.HOT_STOPPED: frozenset({"segment"}),
+    Event.TIMELINE_BEGUN: frozenset({"timeline", "forks"}),
     Event.RUN_ASKED: _OF_RUNS,
     Event.RUN_HASTENED: _OF_RUNS,
     Event.RUN_RETRIED: _OF_RUNS,

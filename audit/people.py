@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
 from django.db.models.signals import post_save
@@ -17,7 +17,7 @@ from django.dispatch import receiver
 
 import audit
 from audit import actors
-from audit.errors import NoActor
+from audit.errors import NoActor, SignInRefused
 from audit.events import Event, record
 from audit.grants import grant_role
 from audit.models import Grant
@@ -43,6 +43,16 @@ def _new_user(name: str, password: str | None) -> Any:
     user.full_clean()
     user.save()
     person_added(user)
+    return user
+
+
+def at_the_command_line(name: str, password: str, permission: str) -> Any:
+    """The person of that name, who gave that password and has that permission (`app.codename`); `SignInRefused` else."""
+    user = authenticate(username=name, password=password)
+    if user is None:
+        raise SignInRefused(f"{name}: there is no such person, or that is not their password.")
+    if not user.has_perm(permission):
+        raise SignInRefused(f"{name} may not do this: it needs the right {permission}.")
     return user
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 _BLOBS, _COPIES, _LOCATIONS, _SETS = (model._meta.db_table for model in (Blob, Copy, Location, BackupSet))
 _IN_FORCE = f"SELECT id, name, required FROM {_LOCATIONS} WHERE in_force ORDER BY position, name"  # noqa: S608  (names from the models)
 _KNOWN = (
-    "SELECT b.id, b.kind, b.state, b.name, b.sha256, b.size, s.state, c.location_id, c.state, c.checked_at < %s "  # noqa: S608
+    "SELECT b.id, b.kind, b.state, b.name, b.sha256, b.size, b.hot, s.state, c.location_id, c.state, c.checked_at < %s "  # noqa: S608
     f"FROM {_BLOBS} b LEFT JOIN {_COPIES} c ON c.blob_id = b.id LEFT JOIN {_SETS} s ON s.id = b.made_by_id "
     "WHERE b.stream_id = %s ORDER BY b.id DESC"
 )
@@ -89,7 +89,7 @@ class Inventory:
 
     def add(self, row: tuple[Any, ...], at: set[int]) -> None:
         """One object's row with one of its copies', as `_KNOWN` asks for them; `at` are the locations that can be reached."""
-        ident, kind, state, name, sha256, size, maker, location, copy, stale = row
+        ident, kind, state, name, sha256, size, hot, maker, location, copy, stale = row
         self.names.add(name)
         if state == Blob.State.CONDEMNED:
             self.condemned = True
@@ -103,8 +103,8 @@ class Inventory:
             self.usable.add(ident)
         if state == Blob.State.STORED:
             self.owed |= copy == Copy.State.OWED and location in at
-            # What a finished set made it names, and goes on naming.
-            self.doubtful |= kind != "key" and maker != BackupSet.State.MADE
+            # What a finished set made it names, and goes on naming; what the hot shipper stored is kept for its segments.
+            self.doubtful |= kind != "key" and maker != BackupSet.State.MADE and not hot
             if kind == "key" and (name, sha256) not in self.keys:
                 self.keys.append((name, sha256))
 
@@ -152,13 +152,14 @@ def intend_packs(
     blobs = [unstored(stream, "blob", sealed.sha256, sealed.data, plain_size=sealed.plain_size, made_by=backup_set) for sealed, _ in packs]
     with fenced(lease):
         intend(lease, blobs, owed_to)
-        chunks = [_chunks(blob, pack, key) for blob, (_, pack) in zip(blobs, packs, strict=True)]
+        chunks = [chunks_in(blob, pack, key) for blob, (_, pack) in zip(blobs, packs, strict=True)]
         for batch in batches([chunk for of_one in chunks for chunk in of_one]):
             insert(batch)
     return list(zip(blobs, chunks, strict=True))
 
 
-def _chunks(blob: Blob, pack: Pack, key: StreamKey) -> list[Chunk]:
+def chunks_in(blob: Blob, pack: Pack, key: StreamKey) -> list[Chunk]:
+    """The rows, not written yet, that say which chunk lies where in the blob."""
     rows, offset = [], 0
     for chunk in pack.chunks:
         digest, length = key.digest(chunk.sha256), chunk.size

@@ -33,6 +33,7 @@ _TAKE_FIRST = (
     f"INSERT INTO {_TABLE} (name, epoch, holder, doing, taken_at, expires_at) VALUES (%s, 1, %s, %s, %s, %s) "  # noqa: S608
     "ON CONFLICT DO NOTHING RETURNING epoch"
 )
+_RENEW = f"UPDATE {_TABLE} SET expires_at = %s WHERE name = %s"  # noqa: S608
 _RELEASE = f"UPDATE {_TABLE} SET expires_at = %s WHERE name = %s AND epoch = %s"  # noqa: S608
 
 
@@ -44,16 +45,23 @@ class Held:
     epoch: int
     clock: Callable[[], datetime]
     renew_at: datetime
+    length: timedelta = LENGTH
     inside: bool = False
     given_back: bool = False
 
-    def keep(self) -> None:
-        """Renews the lease when a third of its time has passed; `LeaseLost` when somebody else has it."""
+    def keep(self) -> bool:
+        """Renews the lease when a third of its time has passed, and tells whether; `LeaseLost` when somebody else has it."""
+        if self.clock() < self.renew_at:
+            return False
+        with fenced(self):
+            self.renew()
+        return True
+
+    def renew(self) -> None:
+        """Its whole time from now on. Inside of `fenced`."""
         now = self.clock()
-        if now >= self.renew_at:
-            with fenced(self):
-                Lease.objects.filter(name=self.name).update(expires_at=now + LENGTH)
-            self.renew_at = now + LENGTH / 3
+        change(_RENEW, now + self.length, self.name)
+        self.renew_at = now + self.length / 3
 
 
 def lease_name(stream: uuid.UUID) -> str:
@@ -91,13 +99,22 @@ def holder_is_gone(holder: str) -> bool:
     return host == socket.gethostname() and pid.isdigit() and bool(start) and _started(int(pid)) != start
 
 
-def take(name: str, *, doing: str, clock: Callable[[], datetime], holder: str = "", wanted: Callable[[], None] = lambda: None) -> Held:
-    """The lease, with the next epoch. Raises `Busy` (who, since when) while another living holder has it.
+def take(
+    name: str,
+    *,
+    doing: str,
+    clock: Callable[[], datetime],
+    holder: str = "",
+    wanted: Callable[[], None] = lambda: None,
+    length: timedelta = LENGTH,
+) -> Held:
+    """The lease, with the next epoch, for `length` unless it is renewed. Raises `Busy` (who, since when) while another living holder has
+    it.
 
     `wanted` is called once it is ours, in the same transaction: what it raises leaves the lease as it was.
     """
     now = clock()
-    ours = (holder or process_name(), doing, now, now + LENGTH)
+    ours = (holder or process_name(), doing, now, now + length)
     with transaction.atomic():
         taken = ask(_TAKE_FREE, *ours, name, now) or ask(_TAKE_FIRST, name, *ours)
         if not taken:
@@ -106,7 +123,7 @@ def take(name: str, *, doing: str, clock: Callable[[], datetime], holder: str = 
             taken = ask(_TAKE, *ours, name)
         wanted()
     [(epoch,)] = taken
-    return Held(name, epoch, clock, now + LENGTH / 3)
+    return Held(name, epoch, clock, now + length / 3, length)
 
 
 def _refuse_busy(lease: Lease, now: datetime) -> None:

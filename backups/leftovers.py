@@ -15,6 +15,7 @@ from backups import catalogue, idset, spool
 from backups.catalogue import Inventory
 from backups.catching_up import STORING_ORDER, Shelves, note_protection
 from backups.errors import NowhereWhole
+from backups.hot import timelines
 from backups.leases import Held, fenced
 from backups.locations import Place
 from backups.manifest import BadManifest, check_envelope, object_name
@@ -25,7 +26,7 @@ from backups.stores.contract import Missing, Store, StoreError
 from backups.vault import Vault
 
 _OPEN = (
-    f"SELECT 1 FROM {Blob._meta.db_table} WHERE stream_id = %s AND state = %s "  # noqa: S608  (names from the models)
+    f"SELECT 1 FROM {Blob._meta.db_table} WHERE stream_id = %s AND state = %s AND NOT hot "  # noqa: S608  (names from the models)
     f"UNION ALL SELECT 1 FROM {BackupSet._meta.db_table} WHERE stream_id = %s AND state = %s"
 )
 
@@ -54,14 +55,14 @@ def settle(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> No
 
 
 def adopt(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> None:
-    """Intended objects that are there whole count as stored; rows of those that never came to be go."""
-    intended = list(Blob.objects.filter(stream=stream, state=Blob.State.INTENDED))
+    """Intended objects that are there whole count as stored; rows of those that never came to be go. The hot shipper's are its own."""
+    intended = list(Blob.objects.filter(stream=stream, state=Blob.State.INTENDED, hot=False))
     for blob in intended:
         lease.keep()
         for place in shelves.places:
             if shelves.holds(place, blob.name, blob.size) and _stands(place, blob, shelves):
                 catalogue.mark_present(lease, place, [blob.id], vault.clock())
-    nowhere = Blob.objects.filter(stream=stream, state=Blob.State.INTENDED)
+    nowhere = Blob.objects.filter(stream=stream, state=Blob.State.INTENDED, hot=False)
     if intended and not shelves.troubles:
         with fenced(lease):
             nowhere.delete()
@@ -117,6 +118,10 @@ def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, found:
     strange = tuple(unknown(shelves, found))
     if found.in_order:
         return Swept(unknown=strange)
+    try:
+        timelines.refuse_stopped()  # a set that this database forgot may name what looks unneeded
+    except timelines.Stopped as stopped:
+        return Swept(unknown=strange, left=(str(stopped),))
     condemn(stream, lease)
     removed, left = 0, []
     reachable = {place.location.pk: place for place in shelves.places}
@@ -160,7 +165,7 @@ def _unnamed(stream: uuid.UUID) -> list[int]:
     named: set[int] = set()
     for ids in BackupSet.objects.filter(stream=stream).exclude(state=BackupSet.State.ABANDONED).values_list("blob_ids", flat=True):
         named |= idset.unpacked(bytes(ids))
-    stored = Blob.objects.filter(stream=stream, state=Blob.State.STORED).values_list("id", "kind", "made_by__state")
+    stored = Blob.objects.filter(stream=stream, state=Blob.State.STORED, hot=False).values_list("id", "kind", "made_by__state")
     given_up = ("body", BackupSet.State.ABANDONED), ("envelope", BackupSet.State.ABANDONED)
     return [ident for ident, kind, made_by in stored if (kind, made_by) in given_up or (kind == "blob" and ident not in named)]
 

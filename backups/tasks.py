@@ -10,6 +10,7 @@ from django.conf import settings
 from audit import actors, evidence
 from backups import heartbeats, keyfiles, queueing, runs
 from backups import vault as vaults
+from backups.hot import shipper
 from backups.models import Run
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
@@ -52,6 +53,13 @@ def work_off(run_ids: Sequence[int]) -> list[str]:
 def _attempted(vault: Vault, run: Run) -> bool:
     with actors.acting("worker", reason="a run that is due", source=f"run:{run.pk}"):
         return runs.attempted(vault, run)
+
+
+def ship_if_unled() -> bool:
+    """When no shipper leads, the queue ships what waits: every minute, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    with actors.acting("worker", reason="nobody leads the hot backups", source="ship_if_unled"):
+        return shipper.ship_if_unled(vaults.from_settings(), vaults.clock())
 
 
 def sign_evidence() -> None:

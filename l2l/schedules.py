@@ -25,6 +25,7 @@ class Planned:
 
 SCHEDULES = (
     Planned("what is due", "backups.tasks.look", 1, WORKER),
+    Planned("hot backups without a leader", "backups.tasks.ship_if_unled", 1, WORKER),
     Planned("roles whose time is over", "audit.tasks.end_roles", 5, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
     Planned("the destroyer is alive", "backups.tasks.alive", 1, DESTROYER),

@@ -26,6 +26,7 @@ from django.db import DatabaseError, connection, connections
 from django.utils import timezone
 
 from backups import heartbeats, queueing
+from backups.hot.shipper import BEAT as SHIPPER
 from l2l import schedules
 from l2l.orphans import die_with_parent, let_forks_die_with_us
 
@@ -34,6 +35,7 @@ WATCH_EVERY = 10.0
 LIVED = 5.0
 TRIES = 3
 LONGEST_WAIT = 60.0
+SHIPPER_PATIENCE = 30.0
 
 
 class DoesNotStart(Exception):
@@ -42,12 +44,13 @@ class DoesNotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a child is: `watched` ones must give signs of life."""
+    """What a child is: `watched` ones must give signs of life, at least every `patience` seconds."""
 
     name: str
     command: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
     watched: bool = False
+    patience: float = settings.L2L_STALL_SECONDS
 
 
 def web(host: str, port: int) -> Kind:
@@ -69,6 +72,18 @@ def web(host: str, port: int) -> Kind:
 def cluster(name: str) -> Kind:
     manage = str(Path(settings.BASE_DIR) / "manage.py")
     return Kind(name, (sys.executable, manage, "cluster", name), {"Q_CLUSTER_NAME": name}, watched=True)
+
+
+def shipper() -> Kind:
+    """The hot shipper. One that was stopped in the middle of a write keeps everybody out of SQLite, so it is not waited for long."""
+    manage = str(Path(settings.BASE_DIR) / "manage.py")
+    return Kind(SHIPPER, (sys.executable, manage, "hotbackup"), watched=True, patience=SHIPPER_PATIENCE)
+
+
+def of_queue(only: str | None = None) -> list[Kind]:
+    """What works beside the web: the queue's clusters and the hot shipper, or one of them."""
+    kinds = [cluster(queueing.WORKER), cluster(queueing.DESTROYER), shipper()]
+    return [kind for kind in kinds if only in (None, kind.name)]
 
 
 def refuse_taken(host: str, port: int) -> None:
@@ -207,7 +222,7 @@ class Supervisor:
         self.say(f"{child.kind.name} ended with {status}; it is started again.")
 
     def watch(self) -> None:
-        """Kills clusters that hang, and mends the schedules.
+        """Kills children that hang, and mends the schedules.
 
         A database that cannot be read is not the cluster's fault. One that can be read and not written may be: on SQLite a process that
         was stopped in the middle of a transaction keeps all others out until it is killed. So this only reads, and comes first. One that
@@ -236,11 +251,10 @@ class Supervisor:
             self.say("Schedules were not as the code has them; they are put right.")
 
     def _end_stalled(self) -> None:
-        limit = timedelta(seconds=settings.L2L_STALL_SECONDS)
         for child in self.children:
             if child.kind.watched and child.process is not None:
                 sign = heartbeats.last_sign(child.kind.name, child.pids())
-                if stalled(sign, child.started_at, timezone.now(), limit):
+                if stalled(sign, child.started_at, timezone.now(), timedelta(seconds=child.kind.patience)):
                     self._end(child, sign)
         self._answered_at = time.monotonic()
 

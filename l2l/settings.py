@@ -104,6 +104,8 @@ TEMPLATES = [
 # What a process of the queue may take, in seconds, before it is held to hang: no sign of life at all, a lease that is not renewed.
 L2L_STALL_SECONDS = env.int("L2L_STALL_SECONDS", 180)
 L2L_LEASE_SECONDS = env.int("L2L_LEASE_SECONDS", 120)
+# The hot shipper's: short, for whoever stands by on another machine waits that long before it leads.
+L2L_HOT_LEASE_SECONDS = env.int("L2L_HOT_LEASE_SECONDS", 6)
 # The longest upload that a person may make or import: the file goes to the upload storage in the middle of its row's transaction.
 UPLOAD_SECONDS = 60 * 60
 

@@ -16,7 +16,7 @@ from audit import clock
 from audit.admin import BackOfficeAdmin, moment
 from audit.moments import length
 from backups.admin.charts import KINDS, Durations, durations, kind_of_p99, limits, seconds
-from backups.hot import loss_window
+from backups.hot import figures, loss_window
 from backups.hot.durations import UNCOUNTED, Counted
 from backups.hot.loss_window import HOUR, hour_of
 from backups.hot.standing import Place, judged, state_of_age
@@ -74,8 +74,8 @@ class HotAdmin(BackOfficeAdmin):
         now = clock.now()
         first_day = now.astimezone(UTC).date() - timedelta(days=DAYS_SHOWN - 1)
         by_hour = loss_window.hours(datetime(first_day.year, first_day.month, first_day.day, tzinfo=UTC))
-        figures = loss_window.now(now, by_hour)
-        standing = judged(figures)
+        found = figures.now(now, by_hour)
+        standing = judged(found)
         return self.page(
             request,
             "back_office/hot.html",
@@ -83,8 +83,8 @@ class HotAdmin(BackOfficeAdmin):
             standing=standing,
             standing_kind=KINDS[standing.state],
             findings=[(finding, KINDS[finding.state]) for finding in standing.findings],
-            windows=[_window(place, by_hour.get(place.key, {}), now, first_day) for place in figures.places],
-            shipping=figures.shipping,
+            windows=[_window(place, by_hour.get(place.key, {}), now, first_day) for place in found.places],
+            shipping=found.shipping,
             now=now,
             last_hour_since=hour_of(now) - HOUR,
             limits=limits(),

@@ -5,7 +5,6 @@ A number has one digest for ever: it is given once, here, and whoever ships the 
 
 from __future__ import annotations
 
-import json
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from audit.models import ChainHead, JournalRow, RowShape
 from audit.registry import Protected
 from backups.hot.outbox import Turn, Waiting
 from backups.hot.sections import Change, Section, verified
+from backups.models import Timeline
 from backups.statements import ask
 
 # As much as one object of content holds (design section 4); one change alone may be longer.
@@ -177,17 +177,20 @@ def described(label: str) -> dict[str, Any]:
 
 def record(given: Sequence[Numbered]) -> None:
     """Writes numbers, digests and heads. In the transaction that also writes the segment's row."""
+    if not given:
+        return
     _record_rows(given)
-    for one in given:
-        ChainHead.objects.update_or_create(
-            stream_id=uuid.UUID(one.section.stream),
-            defaults={
-                "number": one.section.head.number,
-                "digest": one.section.head.digest,
-                "at": one.at,
-                "open_transaction": one.open,
-            },
-        )
+    ChainHead.objects.bulk_create(
+        [_head_after(one) for one in given],
+        update_conflicts=True,
+        unique_fields=["stream"],
+        update_fields=["number", "digest", "at", "open_transaction"],
+    )
+
+
+def _head_after(one: Numbered) -> ChainHead:
+    head = one.section.head
+    return ChainHead(stream_id=uuid.UUID(one.section.stream), number=head.number, digest=head.digest, at=one.at, open_transaction=one.open)
 
 
 def _record_rows(given: Sequence[Numbered]) -> None:
@@ -198,8 +201,6 @@ def _record_rows(given: Sequence[Numbered]) -> None:
             leaf = change.leaf
             head = chain.following(head, leaf)
             values.append((change.number, shape, change.salt, leaf, head.digest, one.section.segment, change.journal_id))
-    if not values:
-        return
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             columns = [list(column) for column in zip(*values, strict=True)]
@@ -258,7 +259,11 @@ def read_again(stream: uuid.UUID, first: int, last: int, *, segment: int, timeli
 def _head_at(stream: uuid.UUID, number: int) -> Head:
     if number == 0:
         return chain.START
-    return Head(number, JournalRow.objects.get(stream=stream, number=number).digest or "")
+    before = JournalRow.objects.filter(stream=stream, number=number).first()
+    if before is not None:
+        return Head(number, before.digest or "")
+    forks = (timeline.forks.get(str(stream)) for timeline in Timeline.objects.all())
+    return Head(number, next(digest for _, digest, highest in filter(None, forks) if highest == number))
 
 
 def _as_uuid(value: Any) -> uuid.UUID:
@@ -273,7 +278,3 @@ def _as_moment(value: Any) -> datetime:
 def with_files(section: Section, files: Sequence[Any]) -> Section:
     """The same section with entries for new files."""
     return replace(section, files=[*section.files, *files])
-
-
-def loads(text: bytes) -> dict[str, Any]:
-    return dict(json.loads(text))

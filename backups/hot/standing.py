@@ -23,7 +23,11 @@ TAKEOVER = timedelta(seconds=15)
 SILENT = timedelta(minutes=2)
 NOTHING = timedelta()
 
-START = "start it with manage.py hotbackup; the queue ships every minute meanwhile"
+START = "Start it with manage.py hotbackup; the queue ships every minute meanwhile."
+DECIDE = (
+    "Put the newest database back; or, if what it lacks is given up, start a new timeline: "
+    "manage.py hotbackup --new-timeline --as USER --password-file FILE --reason WHY."
+)
 
 
 class State(StrEnum):
@@ -81,7 +85,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Shipping:
-    """Who ships: the process that leads (empty: nobody does), since when, when a leader last recorded something, who stands by."""
+    """Who ships: the process that leads (empty: nobody does), since when, when a leader last recorded something, who stands by.
+    `unled_since`: the queue ships in the place of a leader since then."""
 
     holder: str = ""
     since: datetime | None = None
@@ -89,6 +94,7 @@ class Shipping:
     stand_bys: tuple[str, ...] = ()
     stopped: str = ""
     stopped_at: datetime | None = None
+    unled_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +163,16 @@ def _findings(figures: Figures) -> Iterator[Finding]:
 
 
 def _of_shipping(shipping: Shipping, now: datetime) -> Iterator[Finding]:
+    silent = now - shipping.ticked_at if shipping.ticked_at else None
     if shipping.stopped:
         since = f" since {in_utc_to_the_second(shipping.stopped_at)}" if shipping.stopped_at else ""
-        yield Finding(
-            State.BROKEN, f"Shipping is stopped{since}: {shipping.stopped}", "A person must decide; until then nothing is shipped."
-        )
-        return
-    silent = now - shipping.ticked_at if shipping.ticked_at else None
-    if not shipping.holder and silent is not None and silent <= TAKEOVER:
+        yield Finding(State.BROKEN, f"Shipping is stopped{since}: {shipping.stopped.rstrip('.')}.", DECIDE)
+    elif shipping.unled_since is not None:
+        yield Finding(State.BROKEN, f"No shipper leads since {in_utc_to_the_second(shipping.unled_since)}.", START)
+    elif not shipping.holder and silent is not None and silent <= TAKEOVER:
         yield Finding(State.AT_RISK, "No shipper leads at this moment.", "Wait: one that stands by takes over within seconds.")
     elif not shipping.holder:
-        yield Finding(State.BROKEN, f"No shipper leads; {_last_sign(shipping)}.", f"{START[0].upper()}{START[1:]}.")
+        yield Finding(State.BROKEN, f"No shipper leads; {_last_sign(shipping)}.", START)
     elif silent is None or silent > SILENT:
         yield Finding(
             State.BROKEN,

@@ -11,7 +11,8 @@ from backups.models.catalogue import Location
 class Timeline(models.Model):
     """One line of segments. A database that went back in time begins the next one, when a person says so: numbers go on behind the
     highest that any location knows. `forks` says for each stream that had gone further where the new line leaves the old one:
-    `{stream: [number, digest]}`."""
+    `{stream: [number, digest, highest]}`: the numbers above `number` up to `highest` belong to the old line alone, and the chain goes on
+    from `digest` with the number after `highest`: a number has one digest for ever."""
 
     number = models.PositiveIntegerField(primary_key=True)
     started_at = models.DateTimeField()
@@ -68,8 +69,8 @@ class SegmentCopy(models.Model):
 
 
 class HotFile(models.Model):
-    """A new upload on its way to the locations beside its row. `parts` are `[blob, offset, length]` once it is sealed; its entry is in
-    `segment`. The blobs are kept for it until a protected set names them."""
+    """A new upload on its way to the locations beside its row. `parts` are `[blob's SHA-256, offset, length, blob's id]` once it is
+    sealed; its entry is in `segment`. The blobs are kept for it until protected sets cover that segment."""
 
     class State(models.TextChoices):
         WAITING = "waiting", "waiting"
@@ -80,6 +81,7 @@ class HotFile(models.Model):
     id = models.BigAutoField(primary_key=True)
     stream = models.ForeignKey(Stream, on_delete=models.PROTECT, related_name="+", db_index=False)
     model = models.CharField(max_length=100)
+    field = models.CharField(max_length=100)
     name = models.CharField(max_length=200)
     sha256 = models.CharField(max_length=64)
     size = models.PositiveBigIntegerField()
@@ -118,6 +120,7 @@ class HotState(models.Model):
     last_segment = models.BigIntegerField(default=0)
     stopped = models.CharField(max_length=1000, blank=True)
     stopped_at = models.DateTimeField(null=True)
+    unled_since = models.DateTimeField(null=True, help_text="Since when the queue ships, because nobody leads.")
     ticked_at = models.DateTimeField(null=True, help_text="When a leader last looked and recorded.")
 
     class Meta:

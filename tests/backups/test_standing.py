@@ -25,6 +25,7 @@ shippings = st.builds(
     since=st.just(AT),
     ticked_at=st.one_of(st.none(), ages.map(lambda age: AT - age)),
     stopped=st.sampled_from(["", "", "offsite knows more than this database"]),
+    unled_since=st.sampled_from([None, None, AT - timedelta(minutes=3)]),
 )
 places = st.builds(Place, st.sampled_from(["a", "b", "c"]), st.booleans(), lags, st.sampled_from(["", "it is down"]), hours, hours)
 figures = st.builds(Figures, st.just(AT), st.lists(places, max_size=3).map(tuple), st.one_of(st.none(), lags), shippings)
@@ -52,7 +53,8 @@ def test_it_is_kept_only_when_somebody_ships_and_nothing_waits_for_long(found: F
     young = all(place.lag.age(AT) <= timedelta(seconds=5) for place in found.places)
     quick = all((place.last_hour.percentile(99) or 0) <= 1 for place in found.places)
     sign = found.shipping.ticked_at
-    ships = bool(found.shipping.holder) and not found.shipping.stopped and sign is not None and AT - sign <= timedelta(minutes=2)
+    leads = bool(found.shipping.holder) and not found.shipping.stopped and not found.shipping.unled_since
+    ships = leads and sign is not None and AT - sign <= timedelta(minutes=2)
     safe = bool(found.places) and found.nowhere_else is not None
     assert (judged(found).state is State.KEPT) == (young and quick and ships and safe)
 
@@ -95,6 +97,11 @@ def test_nobody_leads() -> None:
     assert judged(between).state is State.AT_RISK and "takes over" in reasons(between)
     silent = replace(FINE, shipping=replace(SHIPS, ticked_at=AT - timedelta(minutes=3)))
     assert judged(silent).state is State.BROKEN and "leads and records nothing" in reasons(silent)
+
+
+def test_the_queue_ships_for_want_of_a_leader() -> None:
+    unled = replace(FINE, shipping=replace(SHIPS, unled_since=AT - timedelta(minutes=5)))  # it holds the lease at this moment
+    assert judged(unled).state is State.BROKEN and "No shipper leads since 10 Mar 2026, 14:25:00 UTC. Start it" in reasons(unled)
 
 
 def test_a_stopped_shipper_waits_for_a_person() -> None:

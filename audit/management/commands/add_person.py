@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 import audit
 from audit import actors, clock
-from audit.commands import BackOfficeCommand
+from audit.commands import BackOfficeCommand, read_password
 from audit.models import Grant
 from audit.people import add_person
 from audit.roles import Role, by_word
@@ -44,16 +44,6 @@ def _role(word: str) -> Role:
         return by_word(word)
     except ValueError as problem:
         raise CommandError(str(problem)) from None
-
-
-def read_password(path: Path) -> str:
-    """The first line of a file that nobody else can read; `CommandError` for any other."""
-    if path.stat().st_mode & 0o077:
-        raise CommandError(f"{path} can be read by others. Make it yours alone: chmod 600 {path}")
-    lines = path.read_text().splitlines()
-    if not lines or not lines[0]:
-        raise CommandError(f"{path} is empty: its first line is the password.")
-    return lines[0]
 
 
 def _lines(grant: Grant) -> list[str]:

@@ -1,0 +1,385 @@
+"""What the leading shipper does at each tick (design section 4; P2).
+
+In this order, and never in another: (1) in one transaction fenced by the leader's epoch, changes get numbers, digests and a segment;
+(2) the segment is written to all locations in parallel; (3) fenced again, the copies are recorded. Killed at any moment, what is
+numbered and not recorded is shipped again by the next leader, with the same digests. Nothing is dropped: a location that is down is owed
+its copies, and when no location at all takes anything, changes wait in the outbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from audit import clock as clocks
+from audit.chain import Head
+from audit.models import ChainHead, JournalRow
+from backups import catalogue
+from backups.catalogue import InForce
+from backups.hot import numbering, outbox, recording, sections, segments, uploads
+from backups.hot.keys import Keys
+from backups.hot.lanes import Errand, Lane, WentBack
+from backups.hot.numbering import Numbered, Shapes
+from backups.hot.recording import Durable, Sent
+from backups.hot.sections import FileEntry, Section
+from backups.hot.segments import Entry, Index
+from backups.leases import Held, fenced
+from backups.locations import Place
+from backups.models import Blob, Copy, HotState, Segment, SegmentCopy
+from backups.placing import sha256_of
+from backups.sealing import Sealed, seal
+from backups.vault import Vault
+
+logger = logging.getLogger(__name__)
+
+# When nothing happens, an empty segment says so this often.
+IDLE = 60.0
+# Segments that no location has yet, in bytes: beyond that nothing is numbered until one takes them.
+MOST_UNPLACED = 64 * 1024 * 1024
+OWED_TOGETHER = 50
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction numbered."""
+
+    segment: Segment
+    numbered: list[Numbered]
+    entries: dict[uuid.UUID, list[FileEntry]]
+    at: dict[uuid.UUID, datetime | None]
+    written: list[datetime]
+
+
+class Leader:
+    """Ships while it holds the lease. `tick` raises `LeaseLost` when it does no longer, and `WentBack` when a location knows more than the
+    database; `say` tells people what happens."""
+
+    def __init__(self, vault: Vault, lease: Held, say: Callable[[str], None] = logger.info) -> None:
+        self.vault, self.lease, self.say = vault, lease, say
+        self.keys, self.shapes = Keys(vault), Shapes()
+        self.in_force: list[InForce] = catalogue.locations_in_force()
+        self.lanes = [Lane(place, vault.fingerprint) for place in vault.places]
+        self.desk = uploads.Desk(lease, self.keys)
+        self._sent: dict[int, Sent] = {}
+        self._done: list[Durable] = []
+        self._blobs: list[tuple[Place, int]] = []
+        self._after: uuid.UUID | None = None
+        self._open: dict[uuid.UUID, uuid.UUID] = {}
+        self._told: dict[str, str] = {}
+        self._shipped_at = 0.0
+        self._offset: tuple[datetime, float] = (clocks.database_now(), time.monotonic())
+
+    def begin(self) -> None:
+        """Ships again what a leader before us numbered and no location is known to have, and finds out what is owed."""
+        state, _ = HotState.objects.get_or_create(pk=1)
+        self.last, self.timeline = state.last_segment, state.timeline
+        self._open = numbering.begun()
+        self.desk.begin_again()
+        for segment in Segment.objects.filter(sha256="").order_by("number"):
+            self._ship_again(segment)
+        for lane in self.lanes:
+            lane.behind = self._is_owed(lane)
+
+    # One tick
+
+    def tick(self) -> bool:
+        """One turn. Returns whether anything was done."""
+        self._collect()
+        self._read_files()
+        given = self._numbered() if self._has_room() and outbox.anything() else []
+        if given or self.desk.entries or self._done or self._blobs or self._idle():
+            self._step(given)
+            done = True
+        else:
+            done = self.lease.keep()
+            if done:
+                recording.tick(self.vault.clock())
+        self._catch_up()
+        return done
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing waits and nothing is under way; what a location in trouble is owed does not count."""
+        busy = any(lane.busy for lane in self.lanes) or any(lane.behind and not lane.trouble for lane in self.lanes)
+        return not (busy or self._done or self._blobs or self.desk.waits or outbox.anything())
+
+    def owed(self) -> list[str]:
+        """The locations that are owed something."""
+        return [lane.place.name for lane in self.lanes if lane.behind or self._is_owed(lane)]
+
+    def close(self) -> None:
+        self.desk.close()
+        for lane in self.lanes:
+            lane.close()
+
+    def _step(self, given: list[Numbered]) -> None:
+        with fenced(self.lease):
+            now = clocks.database_now()
+            self._offset = now, time.monotonic()
+            self.lease.renew()
+            recording.note_durable(self._done)
+            if self._blobs:
+                catalogue.mark_placed(self.lease, [(place, [blob]) for place, blob in self._blobs], self.vault.clock())
+            batch = self._number(given, now)
+            recording.tick(self.vault.clock())
+        self._recorded()
+        if batch is not None:
+            self._send(batch)
+
+    def _recorded(self) -> None:
+        for done in self._done:
+            done.sent.data = None
+            if all(lane.behind or lane.place.location.pk in done.sent.at for lane in self.lanes):
+                self._sent.pop(done.sent.number, None)
+        self._done, self._blobs = [], []
+
+    def _has_room(self) -> bool:
+        return sum(len(sent.data) for sent in self._sent.values() if sent.data is not None) < MOST_UNPLACED
+
+    def _idle(self) -> bool:
+        return time.monotonic() - self._shipped_at >= IDLE
+
+    # Numbering
+
+    def _numbered(self) -> list[Numbered]:
+        """What waits, with the numbers that it will have. Only a leader gives any, so this is read outside of the transaction, which holds
+        up those who write (SQLite) no longer than it must."""
+        turns = outbox.turns(self._open, self._after)
+        self.shapes.learn({row.model for turn in turns for row in turn.rows})
+        self.keys.get(turn.stream for turn in turns)
+        turns = [turn for turn in turns if self.keys.held(turn.stream) is not None]
+        standing = numbering.heads([turn.stream for turn in turns])
+        return numbering.numbered(turns, standing, self.shapes, segment=self.last + 1, timeline=self.timeline)
+
+    def _number(self, given: list[Numbered], now: datetime) -> _Batch | None:
+        """Writes the numbers and intends the segment that has them, or one that says that nothing happened."""
+        self._check_last()
+        entries = {stream: [entry for _, entry in found] for stream, found in self.desk.entries.items() if self.keys.held(stream)}
+        if not (given or entries or self._idle()):
+            return None
+        number = self.last + 1
+        fresh = uploads.note_new(uploads.new_files(given))
+        numbering.record(given)
+        changed = {uuid.UUID(one.section.stream) for one in given}
+        standing = numbering.heads([*entries.keys() - changed])
+        at = {stream: head.at for stream, head in standing.items()} | {uuid.UUID(one.section.stream): one.at for one in given}
+        given = [*given, *(self._without_changes(head, number) for head in standing.values())]
+        segment = self._segment(number, now, given)
+        recording.intend(segment, self.in_force)
+        self.desk.carried(entries, number)
+        HotState.objects.filter(pk=1).update(last_segment=number)
+        return _Batch(segment, given, entries, at, self._written(given, fresh, entries))
+
+    def _check_last(self) -> None:
+        [last] = HotState.objects.filter(pk=1).values_list("last_segment", flat=True)
+        if last < self.last:
+            raise WentBack(f"The database says that segment {last} was the last one; this process has shipped {self.last}")
+        self.last = last
+
+    def _without_changes(self, standing: ChainHead, segment: int) -> Numbered:
+        """A section that only says where files lie."""
+        head = Head(standing.number, standing.digest)
+        return Numbered(Section(str(standing.stream_id), segment, self.timeline, head, head, {}), [], [], standing.at)
+
+    def _segment(self, number: int, now: datetime, given: Sequence[Numbered]) -> Segment:
+        made_at = self.vault.clock()
+        return Segment(
+            number=number,
+            epoch=self.lease.epoch,
+            timeline=self.timeline,
+            name=segments.name_of(number, self.lease.epoch, made_at),
+            made_at=made_at,
+            until=now,
+            changes=sum(len(one.waiting) for one in given),
+            oldest_at=min((one.oldest_at for one in given if one.oldest_at), default=None),
+            sections=[[one.section.stream, one.section.before.number + 1, one.section.head.number] for one in given],
+        )
+
+    def _written(
+        self, given: Sequence[Numbered], fresh: Sequence[uploads.HotFile], entries: dict[uuid.UUID, list[FileEntry]]
+    ) -> list[datetime]:
+        """The times of the changes that are durable with this segment: a change that brings a file is, once the file's entry is."""
+        with_files = {(str(file.stream_id), file.number) for file in fresh}
+        written = [
+            row.written_at
+            for one in given
+            for change, row in zip(one.section.changes, one.waiting, strict=True)
+            if (one.section.stream, change.number) not in with_files
+        ]
+        return written + [file.written_at for stream in entries for file, _ in self.desk.entries[stream]]
+
+    # Writing
+
+    def _send(self, batch: _Batch) -> None:
+        self.last, self._shipped_at = batch.segment.number, time.monotonic()
+        for one in batch.numbered:
+            self._note_open(one)
+        whole = [(numbering.with_files(one.section, batch.entries.get(uuid.UUID(one.section.stream), ()))) for one in batch.numbered]
+        self.desk.forget(batch.entries)
+        self.desk.look_again()
+        self._make_and_submit(batch.segment, whole, batch.at, batch.written)
+
+    def _note_open(self, one: Numbered) -> None:
+        if one.waiting:
+            self._after = uuid.UUID(one.section.stream)
+            self._open.pop(self._after, None)
+            if one.open is not None:
+                self._open[self._after] = one.open
+
+    def _make_and_submit(
+        self, segment: Segment, whole: Sequence[Section], at: dict[uuid.UUID, datetime | None], written: list[datetime]
+    ) -> None:
+        data = self._made(segment, whole, at)
+        sent = Sent(segment.number, segment.name, sha256_of(data), len(data), written, data)
+        self._sent[segment.number] = sent
+        errand = Errand(("segment", sent.number), sent.name, sent.sha256, sent.size, data)
+        for lane in self.lanes:
+            lane.submit(errand)
+
+    def _made(self, segment: Segment, whole: Sequence[Section], at: dict[uuid.UUID, datetime | None]) -> bytes:
+        sealed: dict[str, bytes] = {}
+        named = []
+        for section in whole:
+            stream = uuid.UUID(section.stream)
+            key = self.keys.held(stream)
+            assert key is not None
+            one = seal(sections.written(section), key.recipient)
+            sealed[section.stream] = one.data
+            named.append(_entry(section, key.number, one, at.get(stream)))
+        index = Index(
+            segment.number,
+            segment.epoch,
+            segment.timeline,
+            segment.made_at,
+            segment.until,
+            self.vault.software_version,
+            tuple(named),
+        )
+        return segments.written(index, sealed, self.vault.signer)
+
+    def _ship_again(self, segment: Segment) -> None:
+        """A segment that was numbered and that nobody is known to have, from history: under a name of our own epoch."""
+        whole, at, written = [], {}, []
+        for stream_text, first, last in segment.sections:
+            stream = uuid.UUID(stream_text)
+            self.keys.get([stream])
+            again = numbering.read_again(stream, first, last, segment=segment.number, timeline=segment.timeline)
+            if again.altered:
+                segment.trouble = f"The history of numbers {again.altered[:5]} was altered after they were numbered."
+                logger.error("Segment %s of %s: %s", segment.number, stream, segment.trouble)
+            entries = uploads.entries_in(stream, segment.number)
+            whole.append(numbering.with_files(again.section, entries))
+            at[stream] = again.at
+            written += again.written_at
+        with fenced(self.lease):
+            segment.epoch, segment.name = self.lease.epoch, segments.name_of(segment.number, self.lease.epoch, segment.made_at)
+            segment.sha256 = ""
+            segment.save(update_fields=["epoch", "name", "sha256", "trouble"])
+            SegmentCopy.objects.filter(segment=segment).update(durable_at=None)
+        self._make_and_submit(segment, whole, at, written)
+
+    # What the lanes have done
+
+    def _collect(self) -> None:
+        now, began = self._offset
+        for lane in self.lanes:
+            if lane.went_back:
+                raise WentBack(lane.went_back)
+            for placed in lane.placed():
+                kind, ident = placed.key
+                if kind == "segment":
+                    sent = self._sent.get(ident) or self._sent_before(ident)
+                    sent.at.add(placed.place.location.pk)
+                    at = now + timedelta(seconds=placed.at - began)
+                    self._done.append(Durable(placed.place.location, sent, at))
+                else:
+                    self._blobs.append((placed.place, ident))
+                    self.desk.note_placed(placed.place.location.pk, ident)
+            self._tell_trouble(lane)
+
+    def _sent_before(self, number: int) -> Sent:
+        """A segment of a leader before us, or one that some location has had for long."""
+        segment = Segment.objects.get(pk=number)
+        rows = [
+            row.written_at
+            for stream, first, last in segment.sections
+            for row in JournalRow.objects.filter(stream=stream, number__range=(first, last)).only("written_at")
+        ]
+        return Sent(number, segment.name, segment.sha256, segment.size, rows, None, known=True)
+
+    def _tell_trouble(self, lane: Lane) -> None:
+        told = self._told.get(lane.place.name, "")
+        if lane.trouble != told:
+            self._told[lane.place.name] = lane.trouble
+            self.say(f"{lane.place.name}: {lane.trouble or 'answers again'}")
+
+    # Files
+
+    def _read_files(self) -> None:
+        healthy = {lane.place.location.pk for lane in self.lanes if not lane.behind}
+        for errand in self.desk.attend(self.in_force, healthy):
+            for lane in self.lanes:
+                lane.submit(errand)
+
+    # What is owed
+
+    def _catch_up(self) -> None:
+        for lane in self.lanes:
+            if not lane.behind or lane.busy or lane.resting:
+                continue
+            lane.try_again()
+            self._remake_lost(lane)
+            if not self._hand_over_owed(lane):
+                lane.behind = False
+                self.say(f"{lane.place.name}: has all that it was owed")
+
+    def _is_owed(self, lane: Lane) -> bool:
+        return recording.is_owed_anything(lane.place.location.pk) or bool(self._owed_blobs(lane, 1))
+
+    def _hand_over_owed(self, lane: Lane) -> int:
+        """The oldest that its location is owed: blobs of files before the segments whose entries name them."""
+        sources = [other.place for other in self.lanes if other is not lane]
+        for blob in self._owed_blobs(lane, OWED_TOGETHER):
+            lane.bring(Errand(("blob", blob.pk), blob.name, blob.sha256, blob.size, None, sources))
+        if lane.busy:
+            return 1
+        for segment in recording.owed(lane.place.location.pk, OWED_TOGETHER):
+            sent = self._sent.get(segment.number)
+            data, sha256 = (sent.data, sent.sha256) if sent is not None else (None, segment.sha256)
+            lane.bring(Errand(("segment", segment.number), segment.name, sha256, segment.size, data, sources))
+        return int(lane.busy)
+
+    def _owed_blobs(self, lane: Lane, most: int) -> list[Blob]:
+        owed = Copy.objects.filter(location=lane.place.location.pk, state=Copy.State.OWED, blob__hot=True, blob__state=Blob.State.STORED)
+        return [copy.blob for copy in owed.order_by("blob").select_related("blob")[:most]]
+
+    def _remake_lost(self, lane: Lane) -> None:
+        """A segment that no location has whole is made again from history."""
+        lost, lane.lost = lane.lost, []
+        for errand in lost:
+            kind, ident = errand.key
+            if kind == "segment":
+                self.say(f"Segment {ident} is nowhere whole: it is made again from history")
+                self._ship_again(Segment.objects.get(pk=ident))
+
+
+def _has(given: Sequence[Numbered], stream: uuid.UUID) -> bool:
+    return any(one.section.stream == str(stream) for one in given)
+
+
+def _entry(section: Section, key: int, sealed: Sealed, at: datetime | None) -> Entry:
+    return Entry(
+        section.stream,
+        key,
+        sealed.sha256,
+        len(sealed.data),
+        sealed.plain_size,
+        section.before.number + 1,
+        section.head.number,
+        section.head.digest,
+        numbering.moment(at) if at else None,
+    )

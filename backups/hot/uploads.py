@@ -1,0 +1,219 @@
+"""The shipper's side of the file lane: which uploads are new, their intents, and the entries that say where their bytes lie.
+
+Every write is fenced by the shipper's lease.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+
+from audit import registry
+from audit.registry import Protected
+from backups import catalogue
+from backups.catalogue import InForce
+from backups.hot.files import BATCH_FILES, Finished, Reading, SealedPack
+from backups.hot.keys import Keys
+from backups.hot.lanes import Errand
+from backups.hot.numbering import Numbered
+from backups.hot.sections import FileEntry
+from backups.leases import Held, fenced
+from backups.models import Blob, HotFile
+from backups.statements import insert
+
+State = HotFile.State
+AT_ONCE = 2
+
+
+def new_files(given: Iterable[Numbered]) -> list[HotFile]:
+    """For each upload that a change names and no version before it did: its row, not saved yet."""
+    found: dict[tuple[str, str, str], HotFile] = {}
+    for one in given:
+        for change, row in zip(one.section.changes, one.waiting, strict=True):
+            protected = registry.by_label(change.model)
+            if protected is not None and protected.files:
+                for file in _named(protected, one, change.number, row.history_id, row.written_at, json.loads(change.row)):
+                    found.setdefault((one.section.stream, change.model, file.name), file)
+    return list(found.values())
+
+
+def _named(
+    protected: Protected, given: Numbered, number: int, history_id: int, written_at: datetime, row: Mapping[str, Any]
+) -> Iterable[HotFile]:
+    if row["history_type"] == "-":
+        return
+    columns = {one.name: str(one.column) for one in protected.model._meta.concrete_fields}
+    before = _before(protected, row, history_id) if row["history_type"] == "~" else {}
+    for one in protected.files:
+        name = row[columns[one.name]]
+        if name and before.get(one.attname, "") != name:
+            sha256, size = row[columns[one.digest_field]], row[columns[one.size_field]]
+            about = {"model": protected.label, "field": one.attname, "name": name, "sha256": sha256, "size": size}
+            yield HotFile(stream_id=uuid.UUID(given.section.stream), number=number, written_at=written_at, **about)
+
+
+def _before(protected: Protected, row: Mapping[str, Any], history_id: int) -> Mapping[str, str]:
+    """The file names of the version before, by field."""
+    key: Any = protected.model._meta.pk
+    names = [one.attname for one in protected.files]
+    versions: Any = models.QuerySet(protected.history_model).filter(**{key.attname: row[str(key.column)]}, history_id__lt=history_id)
+    return versions.order_by("-history_id").values(*names).first() or {}
+
+
+def note_new(files: Sequence[HotFile]) -> list[HotFile]:
+    """Writes the rows of those that are not known yet, and returns these. In the transaction that gives their changes the numbers."""
+    fresh = []
+    for one in files:
+        _, made = HotFile.objects.get_or_create(
+            stream_id=one.stream_id,
+            model=one.model,
+            name=one.name,
+            defaults={name: getattr(one, name) for name in ("field", "sha256", "size", "number", "written_at")},
+        )
+        fresh += [one] if made else []
+    return fresh
+
+
+@dataclass(slots=True)
+class Desk:
+    """The files under way. `entries` are ready to be carried by their stream's next section."""
+
+    lease: Held
+    keys: Keys
+    entries: dict[uuid.UUID, list[tuple[HotFile, FileEntry]]] = field(default_factory=dict)
+    _readings: list[Reading] = field(default_factory=list)
+    _placed: dict[int, set[int]] = field(default_factory=dict)  # the locations that have it, by the blob
+    _open: dict[int, HotFile] = field(default_factory=dict)  # all intended, not everywhere yet
+    _look: bool = True
+
+    def begin_again(self) -> None:
+        """What a shipper before us left half done is done from the start; its blobs go by the rules of sets, one of which may name them."""
+        with fenced(self.lease):
+            half = HotFile.objects.filter(state__in=(State.WAITING, State.SEALED))
+            shared = {part[3] for one in HotFile.objects.filter(state=State.STORED, segment=None) for part in one.parts}
+            blobs = {part[3] for one in half for part in one.parts}
+            Blob.objects.filter(pk__in=blobs - shared).update(hot=False)
+            half.update(state=State.WAITING, parts=[])
+        for one in HotFile.objects.filter(state__in=(State.STORED, State.ABSENT), segment=None):
+            self._ready(one)
+
+    @property
+    def waits(self) -> bool:
+        """Whether entries wait for a section, or files are under way."""
+        return bool(self.entries or self._readings or self._open)
+
+    def look_again(self) -> None:
+        self._look = True
+
+    def attend(self, in_force: Sequence[InForce], healthy: set[int]) -> list[Errand]:
+        """Begins to read what waits, takes what was sealed; returns blobs to be placed, intended. `healthy` are the locations that
+        answer."""
+        self._begin()
+        errands: list[Errand] = []
+        for reading in self._readings:
+            for one in reading.taken():
+                if isinstance(one, SealedPack):
+                    errands.append(self._intend(one, in_force))
+                else:
+                    self._finish(one)
+        self._readings = [one for one in self._readings if not one.over]
+        self._settle(healthy)
+        return errands
+
+    def note_placed(self, location: int, blob: int) -> None:
+        self._placed.setdefault(blob, set()).add(location)
+
+    def carried(self, streams: Iterable[uuid.UUID], segment: int) -> None:
+        """These streams' entries stand in that segment now. In its transaction; `forget` follows once that is committed."""
+        for stream in streams:
+            ids = [file.pk for file, _ in self.entries.get(stream, ())]
+            HotFile.objects.filter(pk__in=ids).update(segment=segment)
+
+    def forget(self, streams: Iterable[uuid.UUID]) -> None:
+        for stream in streams:
+            self.entries.pop(stream, None)
+
+    def close(self) -> None:
+        for reading in self._readings:
+            reading.stop()
+
+    def _begin(self) -> None:
+        if not self._look or len(self._readings) >= AT_ONCE:
+            return
+        busy = {ident for reading in self._readings for ident in reading.ids} | self._open.keys()
+        waiting = HotFile.objects.filter(state=State.WAITING).exclude(pk__in=busy).order_by("id")
+        first = waiting.first()
+        if first is None:
+            self._look = False
+            return
+        self.keys.get([first.stream_id])
+        key = self.keys.held(first.stream_id)
+        if key is not None:
+            self._readings.append(Reading(list(waiting.filter(stream=first.stream_id)[:BATCH_FILES]), key))
+
+    def _intend(self, one: SealedPack, in_force: Sequence[InForce]) -> Errand:
+        key = self.keys.held(one.stream)
+        assert key is not None
+        blob = catalogue.unstored(one.stream, "blob", one.sealed.sha256, one.sealed.data, plain_size=one.sealed.plain_size)
+        blob.hot = True
+        with fenced(self.lease):
+            catalogue.intend(self.lease, [blob], in_force)
+            insert(catalogue.chunks_in(blob, one.pack, key))
+            for ident in {piece.file for piece in one.pieces}:
+                row = HotFile.objects.get(pk=ident)
+                row.parts += [[blob.sha256, piece.offset, piece.chunk.size, blob.pk] for piece in one.pieces if piece.file == ident]
+                row.save(update_fields=["parts"])
+        return Errand(("blob", blob.pk), blob.name, blob.sha256, blob.size, one.sealed.data)
+
+    def _finish(self, one: Finished) -> None:
+        if one.whole is None:  # the upload storage does not answer: it waits
+            return
+        with fenced(self.lease):
+            row = HotFile.objects.get(pk=one.file)
+            row.state = State.SEALED if one.whole else State.ABSENT
+            row.save(update_fields=["state"])
+        if one.whole:
+            self._open[row.pk] = row
+        else:
+            self._ready(row)
+
+    def _settle(self, healthy: set[int]) -> None:
+        """A file whose blobs are wherever they can be now has its entry."""
+        done = [row for row in self._open.values() if all(self._is_placed(part[3], healthy) for part in row.parts)]
+        if not done:
+            return
+        with fenced(self.lease):
+            HotFile.objects.filter(pk__in=[row.pk for row in done]).update(state=State.STORED)
+        for row in done:
+            row.state = State.STORED
+            del self._open[row.pk]
+            self._ready(row)
+        self._forget_placed()
+
+    def _is_placed(self, blob: int, healthy: set[int]) -> bool:
+        at = self._placed.get(blob, set())
+        return bool(at) and healthy <= at
+
+    def _forget_placed(self) -> None:
+        needed = {part[3] for row in self._open.values() for part in row.parts}
+        for blob in self._placed.keys() - needed:
+            del self._placed[blob]
+
+    def _ready(self, row: HotFile) -> None:
+        self.entries.setdefault(row.stream_id, []).append((row, _entry(row)))
+
+
+def entries_in(stream: uuid.UUID, segment: int) -> list[FileEntry]:
+    """The entries that a segment carries for a stream, as they were carried."""
+    return [_entry(row) for row in HotFile.objects.filter(stream=stream, segment=segment).order_by("id")]
+
+
+def _entry(row: HotFile) -> FileEntry:
+    parts = None if row.state == State.ABSENT else [part[:3] for part in row.parts]
+    return FileEntry(row.model, row.name, row.sha256, row.size, parts)

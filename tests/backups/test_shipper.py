@@ -1,0 +1,269 @@
+"""The shipper: what was committed is at every location within the second, in order, once, whatever happens to the shipper."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.db import transaction
+
+from audit.models import ChainHead, JournalRow
+from backups import vault as vaults
+from backups.customerkeys import key_at
+from backups.hot import sections, segments, shipper
+from backups.hot.leading import Leader
+from backups.hot.sections import MAX_SECTION_BYTES, Section
+from backups.models import HotFile, HotState, LossHour, Segment, SegmentCopy
+from backups.sealing import unseal
+from backups.stores.memory import MemoryStore
+from backups.vault import Vault
+from subscriptions.models import DataRecord, Link, UploadedContent
+
+
+@pytest.fixture
+def stores() -> dict[str, MemoryStore]:
+    return {name: MemoryStore(f"memory:{name}") for name in ("primary", "offsite")}
+
+
+@pytest.fixture
+def hot(transactional_db: None, make_vault: Callable[..., Vault], stores: dict[str, MemoryStore]) -> Iterator[Vault]:
+    """A vault whose clock goes with the database's."""
+    yield replace(make_vault(**stores), clock=vaults.clock)
+
+
+def record(customer: Any, reference: str, **data: str) -> DataRecord:
+    return DataRecord.objects.create(customer=customer, kind="part", reference=reference, data=data)
+
+
+def shipped(vault: Vault, place: str, customer: Any) -> list[Section]:
+    """The customer's sections at a place, in the order of their segments, each opened and verified."""
+    [store] = [one.store for one in vault.places if one.name == place]
+    found = []
+    for entry in store.list("hot/"):
+        if segments.number_and_epoch(entry.name) is None:
+            continue
+        index, sealed = segments.read(store.get(entry.name), vault.fingerprint)
+        if str(customer.pk) in sealed:
+            key = key_at(vault.keys, vault.places, customer.pk, index.of(str(customer.pk)).key, [])
+            plain = unseal(sealed[str(customer.pk)], key.identity, limit=MAX_SECTION_BYTES)
+            found.append(sections.read(plain, stream=str(customer.pk)))
+    return found
+
+
+def numbers(found: list[Section]) -> list[int]:
+    return [change.number for section in found for change in section.changes]
+
+
+def test_what_was_committed_is_at_every_location(hot, acme):
+    record(acme, "P-1", Name="Frame")
+    Link.objects.create(customer=acme, reference="a", title="Manual", url="https://example.org/")
+    assert shipper.ship_once(hot) == []
+    for place in ("primary", "offsite"):
+        found = shipped(hot, place, acme)
+        assert numbers(found) == [1, 2]
+        assert [change.model for section in found for change in section.changes] == [
+            "l2l_subscriptions.datarecord",
+            "l2l_subscriptions.link",
+        ]
+        assert all(change.end for section in found for change in section.changes)
+    rows = JournalRow.objects.filter(stream=acme.pk).order_by("number")
+    assert [row.digest for row in rows][-1] == ChainHead.objects.get(pk=acme.pk).digest == shipped(hot, "offsite", acme)[-1].head.digest
+    assert not SegmentCopy.objects.filter(durable_at=None).exists()
+    assert {hour.changes >= 2 for hour in LossHour.objects.all()} == {True}
+
+
+def test_a_second_shipping_ships_only_what_is_new(hot, acme):
+    row = record(acme, "P-1")
+    shipper.ship_once(hot)
+    row.data = {"Name": "Fork"}
+    row.save()
+    row.delete()
+    shipper.ship_once(hot)
+    assert numbers(shipped(hot, "primary", acme)) == [1, 2, 3]
+    assert [change.row.count(b'"history_type":"-"') for change in shipped(hot, "primary", acme)[-1].changes] == [0, 1]
+
+
+def test_one_segment_has_the_changes_of_all_customers_and_one_object_a_location(hot, acme, acme2, stores):
+    shipper.ship_once(hot)
+    record(acme, "P-1")
+    record(acme2, "P-1")
+    before = {name: len(list(store.list("hot/"))) for name, store in stores.items()}
+    with shipper.leading(hot) as leader:
+        leader._shipped_at = float("inf")  # no idle mark
+        until_at_rest(leader)
+    assert {name: len(list(stores[name].list("hot/"))) - count for name, count in before.items()} == {"primary": 1, "offsite": 1}
+    assert numbers(shipped(hot, "offsite", acme)) == numbers(shipped(hot, "offsite", acme2)) == [1]
+
+
+def until_at_rest(leader: Leader) -> None:
+    import time
+
+    deadline = time.monotonic() + 60
+    leader.tick()
+    while not leader.at_rest:
+        leader.tick()
+        time.sleep(0.01)
+        assert time.monotonic() < deadline, "the shipper does not come to rest"
+    leader.tick()
+
+
+def test_nothing_to_ship_writes_an_idle_mark_and_then_nothing(hot, acme, stores):
+    shipper.ship_once(hot)
+    shipper.ship_once(hot)
+    with shipper.leading(hot) as leader:
+        until_at_rest(leader)
+        count = len(list(stores["primary"].list("hot/")))
+        assert not any(leader.tick() for _ in range(3))
+    assert len(list(stores["primary"].list("hot/"))) == count
+
+
+def test_a_transaction_that_is_rolled_back_is_never_shipped(hot, acme):
+    with pytest.raises(RuntimeError), transaction.atomic():
+        record(acme, "P-1")
+        raise RuntimeError
+    record(acme, "P-2")
+    shipper.ship_once(hot)
+    [section] = shipped(hot, "primary", acme)
+    assert [b'"P-2"' in change.row for change in section.changes] == [True]
+
+
+def test_a_long_transaction_takes_turns_and_ends_with_its_mark(hot, acme, acme2, monkeypatch):
+    monkeypatch.setattr("backups.hot.outbox.MOST_CHANGES", 10)
+    monkeypatch.setattr("backups.hot.outbox.turns.__defaults__", (10, 0))
+    DataRecord.objects.tracked_create(DataRecord(customer=acme, kind="part", reference=f"P-{one}", data={}) for one in range(35))
+    record(acme2, "Q-1")
+    record(acme, "P-after")
+    shipper.ship_once(hot)
+    found = shipped(hot, "primary", acme)
+    assert numbers(found) == list(range(1, 37))
+    assert [change.number for section in found for change in section.changes if change.end] == [35, 36]
+    first_of_acme2 = shipped(hot, "primary", acme2)[0].segment
+    assert first_of_acme2 <= found[1].segment, "another customer's change waited for the whole long transaction"
+
+
+def test_a_location_that_is_down_is_owed_and_caught_up_in_order(hot, acme, stores):
+    record(acme, "P-1")
+    stores["offsite"].fail = refusing
+    assert shipper.ship_once(hot, patience=5) == ["offsite"]
+    record(acme, "P-2")
+    assert shipper.ship_once(hot, patience=5) == ["offsite"]
+    assert numbers(shipped(hot, "primary", acme)) == [1, 2]
+    stores["offsite"].fail = None
+    assert shipper.ship_once(hot) == []
+    assert numbers(shipped(hot, "offsite", acme)) == [1, 2]
+    assert not SegmentCopy.objects.filter(durable_at=None).exists()
+
+
+def refusing(operation: str, name: str) -> None:
+    from backups.stores.contract import StoreUnavailable
+
+    if operation != "get" or not name.startswith("format"):
+        raise StoreUnavailable("the line is down")
+
+
+def test_an_upload_is_stored_beside_its_row_at_every_location(hot, acme):
+    UploadedContent.objects.create(customer=acme, name="plan.txt", file=ContentFile(b"plan " * 1000, name="plan.txt"))
+    assert shipper.ship_once(hot) == []
+    [file] = HotFile.objects.all()
+    assert (file.state, file.segment is not None) == ("stored", True)
+    for place in ("primary", "offsite"):
+        [entry] = [entry for section in shipped(hot, place, acme) for entry in section.files]
+        assert entry.name == file.name
+        assert bytes_of(hot, place, acme, entry) == b"plan " * 1000
+
+
+def bytes_of(vault: Vault, place: str, customer: Any, entry: Any) -> bytes:
+    [store] = [one.store for one in vault.places if one.name == place]
+    key = key_at(vault.keys, vault.places, customer.pk, 1, [])
+    pieces = []
+    for blob, offset, length in entry.parts:
+        plain = unseal(store.get(f"customers/{customer.pk}/blobs/{blob[:2]}/{blob}"), key.identity, limit=8 * 1024 * 1024)
+        pieces.append(plain[offset : offset + length])
+    return b"".join(pieces)
+
+
+def test_an_upload_of_several_blobs_and_one_that_only_its_row_changed(hot, acme):
+    data = bytes(range(256)) * 4 * 1024 * 9
+    one = UploadedContent.objects.create(customer=acme, name="big.bin", file=ContentFile(data, name="big.bin"))
+    shipper.ship_once(hot)
+    one.name = "renamed.bin"
+    one.save()
+    shipper.ship_once(hot)
+    [file] = HotFile.objects.all()
+    assert len({part[0] for part in file.parts}) == 2
+    [entry] = [entry for section in shipped(hot, "offsite", acme) for entry in section.files]
+    assert bytes_of(hot, "offsite", acme, entry) == data
+
+
+def test_an_upload_that_the_storage_lost_is_said_to_be_absent(hot, acme):
+    one = UploadedContent.objects.create(customer=acme, name="gone.txt", file=ContentFile(b"x", name="gone.txt"))
+    one.file.storage.delete(one.file.name)
+    shipper.ship_once(hot)
+    [entry] = [entry for section in shipped(hot, "primary", acme) for entry in section.files]
+    assert entry.parts is None
+
+
+def test_what_a_killed_leader_numbered_is_shipped_again_with_the_same_digests(hot, acme, monkeypatch):
+    record(acme, "P-1")
+    with pytest.raises(KeyboardInterrupt), shipper.leading(hot) as leader:
+        monkeypatch.setattr(leader, "_make_and_submit", interrupted)
+        leader.tick()
+    digest = JournalRow.objects.get(stream=acme.pk).digest
+    assert digest
+    assert shipped(hot, "primary", acme) == []
+    shipper.ship_once(hot)
+    assert [section.head.digest for section in shipped(hot, "offsite", acme)] == [digest]
+    assert Segment.objects.get(pk=JournalRow.objects.get(stream=acme.pk).segment).epoch == 2
+
+
+def interrupted(*arguments: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_backup_beside_the_shipper_keeps_its_files(hot, acme):
+    from audit.models import Stream
+    from backups.nightly import back_up
+
+    UploadedContent.objects.create(customer=acme, name="plan.txt", file=ContentFile(b"plan", name="plan.txt"))
+    shipper.ship_once(hot)
+    for _ in range(2):
+        outcome = back_up(hot, Stream.objects.get(pk=acme.pk))
+        assert outcome.good
+        assert outcome.notes == []
+    [entry] = [entry for section in shipped(hot, "primary", acme) for entry in section.files]
+    assert bytes_of(hot, "primary", acme, entry) == b"plan"
+    assert outcome.backup_set.journal_number == ChainHead.objects.get(pk=acme.pk).number
+    assert outcome.backup_set.segment == HotState.objects.get().last_segment
+
+
+def test_a_database_that_went_back_in_time_ships_no_more(hot, acme):
+    record(acme, "P-1")
+    shipper.ship_once(hot)
+    with transaction.atomic():  # as a database restored from yesterday would be
+        Segment.objects.all().delete()
+        HotState.objects.update(last_segment=0)
+        ChainHead.objects.all().delete()
+        JournalRow.objects.update(number=None, digest=None, leaf=None, salt=None, segment=None)
+    with pytest.raises(shipper.WentBack, match="went back in time"):
+        shipper.ship_once(hot)
+    with pytest.raises(shipper.Stopped, match="new timeline"):
+        shipper.ship_once(hot)
+    assert HotState.objects.get().stopped_at is not None
+
+
+def test_a_new_timeline_goes_on_behind_all_numbers_that_a_location_knows(hot, acme):
+    from backups.hot import timelines
+
+    test_a_database_that_went_back_in_time_ships_no_more(hot, acme)
+    timeline = timelines.begin(hot, by="olga", reason="the disk burned, the dump is from yesterday")
+    assert timeline.forks == {str(acme.pk): [0, "0" * 64, 1]} | {
+        stream: fork for stream, fork in timeline.forks.items() if uuid.UUID(stream) != acme.pk
+    }
+    assert shipper.ship_once(hot) == []
+    found = shipped(hot, "primary", acme)
+    assert [(section.timeline, numbers([section])) for section in found] == [(1, [1]), (2, [2])]
+    assert found[1].segment >= timeline.first_segment
