@@ -56,7 +56,8 @@ def durations(stretches: Sequence[tuple[str, Counted]]) -> Durations:
         slow = one.percentile(99)
         if slow is None:
             continue
-        title = f"{name}: {one.changes:,} changes, p50 {seconds(one.percentile(50))}, p99 {seconds(slow)}, longest {seconds(one.longest)}"
+        changes = "1 change" if one.changes == 1 else f"{one.changes:,} changes"
+        title = f"{name}: {changes}, p50 {seconds(one.percentile(50))}, p99 {seconds(slow)}, longest {seconds(one.longest)}"
         longest.append(_bar(at, len(stretches), level(one.longest), KINDS[state_of_age(timedelta(seconds=one.longest))], title))
         p99.append(_bar(at, len(stretches), level(slow), kind_of_p99(slow), title))
     return Durations(tuple(longest), tuple(p99))

@@ -6,7 +6,7 @@ five seconds the promise is at risk, older than a minute it is broken, and so it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -158,8 +158,9 @@ def _findings(figures: Figures) -> Iterator[Finding]:
             "No location is offsite: if this machine burned now, everything would be lost.",
             "Name a location elsewhere in L2L_LOCATIONS and L2L_OFFSITE, then run manage.py init.",
         )
+    yield from _of_lags(figures)
     for place in figures.places:
-        yield from _of_place(place, figures)
+        yield from _of_last_hour(place)
 
 
 def _of_shipping(shipping: Shipping, now: datetime) -> Iterator[Finding]:
@@ -185,23 +186,37 @@ def _last_sign(shipping: Shipping) -> str:
     return f"the last one recorded something {in_utc_to_the_second(shipping.ticked_at)}" if shipping.ticked_at else "none ever did"
 
 
-def _of_place(place: Place, figures: Figures) -> Iterator[Finding]:
+def _of_lags(figures: Figures) -> Iterator[Finding]:
+    """What all lack alike has one cause, and is said once."""
+    lags = {place.lag for place in figures.places}
+    if len(lags) == 1 and len(figures.places) > 1:
+        yield from _of_lag("Every location", figures.places[0], figures)
+    else:
+        for place in figures.places:
+            yield from _of_lag(place.name, place, figures)
+
+
+def _of_lag(name: str, place: Place, figures: Figures) -> Iterator[Finding]:
     age = place.lag.age(figures.at)
     state = state_of_age(age)
     if state is not State.KEPT:
         why = f" It could not be used: {place.trouble}" if place.trouble else ""
-        yield Finding(state, f"{place.name} lacks {place.lag.words}, the oldest for {length(age)}.{why}", _todo(place, figures))
+        yield Finding(state, f"{name} lacks {place.lag.words}, the oldest for {length(age)}.{why}", _todo(place, figures))
+
+
+def _of_last_hour(place: Place) -> Iterator[Finding]:
     p99 = place.last_hour.percentile(99)
     if p99 is not None and p99 > P99:
+        took = length(timedelta(seconds=p99))
         yield Finding(
             State.AT_RISK,
-            f"In the last hour it took {length(timedelta(seconds=p99))} until 99 % of the changes were durable at {place.name}, not one.",
-            "See under Hot backups whether it was one stretch; else the location or this machine is too slow for what is written.",
+            f"In the last hour it took {took} until 99 % of the changes were durable at {place.name}; promised is one second.",
+            "See whether it was one stretch; else the location or this machine is too slow for what is written.",
         )
 
 
 def _todo(place: Place, figures: Figures) -> str:
-    others: Sequence[Place] = [one for one in figures.places if one.name != place.name]
+    others = [one for one in figures.places if one.name != place.name]
     if place.trouble:
         return "Mend the location; it is brought what it lacks by itself."
     if not figures.shipping.holder:

@@ -154,7 +154,7 @@ def foreign(belongings: Callable[..., Belongings]) -> Belongings:
 APPS = {
     "auth": ("user", "group"),
     "l2l_audit": ("grant", "event"),
-    "l2l_backups": ("location", "backupset", "run", "blob", "copy", "backuppolicy", "policychangerequest"),
+    "l2l_backups": ("location", "backupset", "run", "blob", "copy", "backuppolicy", "policychangerequest", "hotstate"),
     "django_q": ("schedule", "ormq", "failure"),
 }
 
