@@ -19,7 +19,7 @@ from backups.admin.charts import KINDS, Durations, durations, kind_of_p99, limit
 from backups.hot import figures, loss_window
 from backups.hot.durations import UNCOUNTED, Counted
 from backups.hot.loss_window import HOUR, hour_of
-from backups.hot.standing import Place, judged, state_of_age
+from backups.hot.standing import Figures, Place, judged, state_of_age
 from backups.models import HotState, Segment, SegmentCopy
 
 HOURS_SHOWN, DAYS_SHOWN, SEGMENTS_SHOWN = 24, 28, 10
@@ -74,7 +74,7 @@ class HotAdmin(BackOfficeAdmin):
         now = clock.now()
         first_day = now.astimezone(UTC).date() - timedelta(days=DAYS_SHOWN - 1)
         by_hour = loss_window.hours(datetime(first_day.year, first_day.month, first_day.day, tzinfo=UTC))
-        found = figures.now(now, by_hour)
+        found = figures_for(request.user, now, by_hour)
         standing = judged(found)
         return self.page(
             request,
@@ -82,6 +82,7 @@ class HotAdmin(BackOfficeAdmin):
             "Hot backups",
             standing=standing,
             standing_kind=KINDS[standing.state],
+            lost_kind=KINDS[standing.lost_state],
             findings=[(finding, KINDS[finding.state]) for finding in standing.findings],
             windows=[_window(place, by_hour.get(place.key, {}), now, first_day) for place in found.places],
             shipping=found.shipping,
@@ -92,6 +93,12 @@ class HotAdmin(BackOfficeAdmin):
             day_labels=[f"{first_day + timedelta(days=day):%-d %b}" for day in range(0, DAYS_SHOWN, 7)],
             segments=[_shown(segment) for segment in _last_segments()],
         )
+
+
+def figures_for(user: Any, now: datetime, by_hour: dict[int, dict[datetime, Counted]] | None = None) -> Figures:
+    """All figures, as far as this person may see what is told of the locations."""
+    found = figures.now(now, by_hour)
+    return found if user.has_perm("l2l_backups.view_location") else found.without_addresses()
 
 
 def _window(place: Place, by_hour: dict[datetime, Counted], now: datetime, first_day: date) -> Window:

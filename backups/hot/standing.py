@@ -6,8 +6,8 @@ five seconds the promise is at risk, older than a minute it is broken, and so it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -106,6 +106,11 @@ class Figures:
     nowhere_else: Lag | None
     shipping: Shipping
 
+    def without_addresses(self) -> Figures:
+        """For people who do not see the locations: a trouble tells an address."""
+        hidden = "what was wrong is shown to operators"
+        return replace(self, places=tuple(replace(one, trouble=hidden if one.trouble else "") for one in self.places))
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -118,18 +123,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The worst finding decides. `lost` is what would be lost if this machine burned now: one number, in words."""
+    """The worst finding decides. `lost` is what would be lost if this machine burned now, one number in words, and how bad that is."""
 
     state: State
     lost: str
     lost_words: str
+    lost_state: State
     findings: tuple[Finding, ...]
 
 
 def judged(figures: Figures) -> Standing:
     findings = tuple(sorted(_findings(figures), key=lambda finding: -finding.state.rank))
-    lost, words = _lost(figures)
-    return Standing(findings[0].state if findings else State.KEPT, lost, words, findings)
+    return Standing(findings[0].state if findings else State.KEPT, *_lost(figures), findings)
 
 
 def state_of_age(age: timedelta) -> State:
@@ -139,13 +144,14 @@ def state_of_age(age: timedelta) -> State:
     return State.AT_RISK if age > WARNING else State.KEPT
 
 
-def _lost(figures: Figures) -> tuple[str, str]:
+def _lost(figures: Figures) -> tuple[str, str, State]:
     lag = figures.nowhere_else
     if lag is None:
-        return "everything", "no location is offsite"
+        return "everything", "no location is offsite", State.BROKEN
     if lag.since is None:
-        return "nothing", "every change is durable offsite"
-    return length(lag.age(figures.at)), f"{lag.words}, the oldest written {in_utc_to_the_second(lag.since)}"
+        return "nothing", "every change is durable offsite", State.KEPT
+    age = lag.age(figures.at)
+    return length(age), f"{lag.words}, the oldest written {in_utc_to_the_second(lag.since)}", state_of_age(age)
 
 
 def _findings(figures: Figures) -> Iterator[Finding]:
@@ -159,8 +165,7 @@ def _findings(figures: Figures) -> Iterator[Finding]:
             "Name a location elsewhere in L2L_LOCATIONS and L2L_OFFSITE, then run manage.py init.",
         )
     yield from _of_lags(figures)
-    for place in figures.places:
-        yield from _of_last_hour(place)
+    yield from _of_last_hour(figures.places)
 
 
 def _of_shipping(shipping: Shipping, now: datetime) -> Iterator[Finding]:
@@ -189,7 +194,7 @@ def _last_sign(shipping: Shipping) -> str:
 def _of_lags(figures: Figures) -> Iterator[Finding]:
     """What all lack alike has one cause, and is said once."""
     lags = {place.lag for place in figures.places}
-    if len(lags) == 1 and len(figures.places) > 1:
+    if len(lags) == 1 and len(figures.places) > 1 and not any(place.trouble for place in figures.places):
         yield from _of_lag("Every location", figures.places[0], figures)
     else:
         for place in figures.places:
@@ -200,17 +205,17 @@ def _of_lag(name: str, place: Place, figures: Figures) -> Iterator[Finding]:
     age = place.lag.age(figures.at)
     state = state_of_age(age)
     if state is not State.KEPT:
-        why = f" It could not be used: {place.trouble}" if place.trouble else ""
+        why = f" It could not be used: {place.trouble.rstrip('.')}." if place.trouble else ""
         yield Finding(state, f"{name} lacks {place.lag.words}, the oldest for {length(age)}.{why}", _todo(place, figures))
 
 
-def _of_last_hour(place: Place) -> Iterator[Finding]:
-    p99 = place.last_hour.percentile(99)
-    if p99 is not None and p99 > P99:
-        took = length(timedelta(seconds=p99))
+def _of_last_hour(places: Sequence[Place]) -> Iterator[Finding]:
+    slow = {place.name: p99 for place in places if (p99 := place.last_hour.percentile(99)) is not None and p99 > P99}
+    if slow:
+        took = length(timedelta(seconds=max(slow.values())))
         yield Finding(
             State.AT_RISK,
-            f"In the last hour it took {took} until 99 % of the changes were durable at {place.name}; promised is one second.",
+            f"In the last hour it took {took} until 99 % of the changes were durable at {' and '.join(slow)}; promised is one second.",
             "See whether it was one stretch; else the location or this machine is too slow for what is written.",
         )
 

@@ -19,8 +19,8 @@ from audit.moments import in_utc
 from audit.states import State
 from backups import heartbeats, queueing
 from backups.admin.charts import KINDS
+from backups.admin.hot import figures_for
 from backups.admin.locations import Owed, copies_text, owed_by_location
-from backups.hot import figures
 from backups.hot.standing import Standing, judged
 from backups.models import BackupSet, Location, PolicyChangeRequest, Run
 from backups.slots import night_of
@@ -63,7 +63,7 @@ def front_page(user: Any) -> dict[str, Any]:
     """The context of the front page for one person: numbers of the customers that they may see."""
     protection = protection_now(user)
     places = places_now() if user.has_perm("l2l_backups.view_location") else []
-    standing = judged(figures.now(clock.now())) if user.has_perm("l2l_backups.view_hotstate") else None
+    standing = judged(figures_for(user, clock.now())) if user.has_perm("l2l_backups.view_hotstate") else None
     return {
         "protection": protection,
         "places": places,

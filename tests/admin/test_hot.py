@@ -101,7 +101,7 @@ def test_the_one_number_is_what_no_offsite_location_has(seen: Seen, places: dict
     places["offsite"].save()
     page = seen("otto")
     assert "1 min 40 s 30 changes, the oldest written 10 Mar 2026, 14:28:25 UTC." in words(page)
-    assert "offsite lacks 30 changes, the oldest for 1 min 40 s. It could not be used: it is not mounted" in words(page)
+    assert "offsite lacks 30 changes, the oldest for 1 min 40 s. It could not be used: it is not mounted. Mend the location" in words(page)
     by_name = {window.place.name: window for window in page.context["windows"]}
     assert (by_name["primary"].lacks.text, by_name["primary"].lacks.kind) == ("nothing", "good")
     assert (by_name["offsite"].lacks.text, by_name["offsite"].lacks.kind) == ("1 min 40 s", "bad")
@@ -109,6 +109,15 @@ def test_the_one_number_is_what_no_offsite_location_has(seen: Seen, places: dict
     front = seen("otto", "/")
     assert front.context["standing_kind"] == "bad"
     assert [todo.kind for todo in front.context["todos"] if todo.label == "Hot backups"] == ["bad"]
+
+
+def test_the_address_of_a_location_is_for_those_who_see_locations(seen: Seen, places: dict[str, Location]) -> None:
+    a_segment(2, places, 30, owed_to=("offsite",), ago=99)
+    Location.objects.filter(name="offsite").update(trouble="s3://bucket refused")
+    for page in (PAGE, "/"):
+        assert b"s3://bucket" in seen("olga", page).content
+        hidden = seen("ada", page)
+        assert b"s3://bucket" not in hidden.content and "offsite lacks 30 changes" in words(hidden)
 
 
 def test_the_figures_of_hour_day_and_month(seen: Seen, places: dict[str, Location]) -> None:

@@ -91,6 +91,7 @@ MODELS = {
 OPERATORS = frozenset({"root", "olga"})
 OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_subscriptions_customer_overview": (OWN, NOBODY),
+    "l2l_subscriptions_customer_timeline": (OWN, NOBODY),
     "l2l_subscriptions_customer_back_up": (OPERATORS, OPERATORS),
     "l2l_backups_run_act": (OPERATORS, OPERATORS),
     # Asked for by olga: she may call it off, and only others may decide.

@@ -116,7 +116,7 @@ def test_each_cause_has_its_own_remedy() -> None:
     assert "somebody ships again" in reasons(lagging(90, shipping=Shipping()))
     down = lagging(90)
     down = replace(down, places=(down.places[0], replace(down.places[1], trouble="it is not mounted")))
-    assert "It could not be used: it is not mounted Mend the location" in reasons(down)
+    assert "It could not be used: it is not mounted. Mend the location" in reasons(down)
     both = lagging(90)
     both = replace(both, places=tuple(replace(place, lag=both.places[1].lag) for place in both.places))
     assert "More is written than is shipped" in reasons(both)
