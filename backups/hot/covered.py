@@ -7,7 +7,7 @@ it lacks. So each location covers one stretch, and what ends it is told. `backup
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -62,7 +62,7 @@ def reaches(stream: uuid.UUID) -> list[Reach]:
     locations = list(Location.objects.filter(in_force=True))
     first = JournalRow.objects.filter(stream=stream).order_by("id").values_list("written_at", flat=True).first()
     bases = _bases(stream)
-    missing = _first_missing(min((base.segment for base in bases.values()), default=0)) if bases else None
+    missing = {segment: _first_missing(segment) for segment in {base.segment for base in bases.values()}}
     return [_reach(location, bases.get(location.pk), first, missing) for location in locations]
 
 
@@ -87,12 +87,12 @@ def _bases(stream: uuid.UUID) -> dict[int, Base]:
     return {location: Base(pk, segment, at) for location, pk, segment, at in rows if segment is not None}
 
 
-def _reach(location: Location, base: Base | None, first: datetime | None, missing: int | None) -> Reach:
+def _reach(location: Location, base: Base | None, first: datetime | None, missing: Mapping[int, int | None]) -> Reach:
     if base is None or first is None:
         return Reach(location.name, location.offsite, first, ends=NO_BASE)
     owed = SegmentCopy.objects.filter(location=location, durable_at=None, segment__gt=base.segment).order_by("segment")
     lacked, since = owed.values_list("segment", "segment__made_at").first() or (None, None)
-    stop = min((number for number in (lacked, missing) if number is not None), default=None)
+    stop = min((number for number in (lacked, missing[base.segment]) if number is not None), default=None)
     followed = Segment.objects.filter(number__gte=base.segment, **({} if stop is None else {"number__lt": stop}))
     newest = followed.order_by("-number").values_list("until", flat=True).first()
     until = max((moment for moment in (base.at, newest) if moment is not None), default=None)
