@@ -21,6 +21,7 @@ ONCE = [
     "tests/architecture",
     "tests/rgw",
     "tests/admin/test_matrix.py",
+    "tests/backups/test_hot_kills.py",
     "tests/backups/test_kills.py",
     "tests/backups/test_memory.py",
     "tests/backups/test_s3_locations.py",

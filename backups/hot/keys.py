@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import DatabaseError, connection
 
 from backups import catalogue, catching_up, leases
 from backups.customerkeys import newest_key, refuse_ended
-from backups.errors import BackupError, Busy, NoLocation
+from backups.errors import BackupError, Busy, NoLocation, StreamEnded
 from backups.locations import Place
 from backups.models import Blob, Copy
 from backups.placing import fetch
@@ -19,36 +21,72 @@ from backups.vault import Vault
 
 # A key that was rotated, or a customer that ended, is noticed after this many seconds.
 HELD_FOR = 600.0
-AGAIN_AFTER = 2.0
+AGAIN_AFTER, SOON = 2.0, 0.2
 
 
-@dataclass(slots=True)
 class Keys:
-    """`troubles` says for which stream no key could be had, and why; those wait, and hold nobody else up."""
+    """`held` gives what is in memory; what is asked for comes by a thread of its own, for ten thousand keys take minutes and nobody else's
+    changes wait for them. `troubles` says for which stream no key could be had, and why."""
 
-    vault: Vault
-    troubles: dict[uuid.UUID, str] = field(default_factory=dict)
-    _held: dict[uuid.UUID, tuple[StreamKey, float]] = field(default_factory=dict)
-    _again_at: dict[uuid.UUID, float] = field(default_factory=dict)
+    def __init__(self, vault: Vault) -> None:
+        self.vault = vault
+        self.troubles: dict[uuid.UUID, str] = {}
+        self._held: dict[uuid.UUID, tuple[StreamKey, float]] = {}
+        self._again_at: dict[uuid.UUID, float] = {}
+        self._asked: set[uuid.UUID] = set()
+        self._executor: ThreadPoolExecutor | None = None
+        self._closing = False
 
     def held(self, stream: uuid.UUID) -> StreamKey | None:
         """The key, if it is in memory."""
         found = self._held.get(stream)
-        return found[0] if found and time.monotonic() - found[1] < HELD_FOR else None
+        return found[0] if found else None
 
-    def get(self, streams: Iterable[uuid.UUID]) -> None:
-        """Fetches what is not held; makes the first key of a stream that has none."""
+    def _fresh(self, stream: uuid.UUID) -> bool:
+        found = self._held.get(stream)
+        return found is not None and time.monotonic() - found[1] < HELD_FOR
+
+    @property
+    def awaited(self) -> frozenset[uuid.UUID]:
+        """The streams that have no key yet; it is on its way."""
+        return frozenset(stream for stream in list(self._asked) if stream not in self._held)
+
+    def ask(self, streams: Iterable[uuid.UUID]) -> None:
+        """What is not held will be, soon: fetched, or made where a stream has none."""
         for stream in streams:
-            if self.held(stream) is None and time.monotonic() >= self._again_at.get(stream, 0.0):
-                self._get(stream)
+            if not self._fresh(stream) and stream not in self._asked and time.monotonic() >= self._again_at.get(stream, 0.0):
+                self._asked.add(stream)
+                self._executor = self._executor or ThreadPoolExecutor(1, thread_name_prefix="hot-keys")
+                self._executor.submit(self._get, stream)
+
+    def get(self, stream: uuid.UUID) -> StreamKey:
+        """The key, fetched now. Raises `BackupError`, `StoreError`."""
+        key = self._fetched(stream) or self._made(stream)
+        self._held[stream] = key, time.monotonic()
+        return key
+
+    def close(self) -> None:
+        self._closing = True
+        if self._executor is not None:
+            self._executor.submit(_close_connection)
+            self._executor.shutdown(wait=True)
 
     def _get(self, stream: uuid.UUID) -> None:
+        if self._closing:
+            return
         try:
-            self._held[stream] = self._fetched(stream) or self._made(stream), time.monotonic()
+            self.get(stream)
             self.troubles.pop(stream, None)
-        except (BackupError, StoreError) as problem:
+        except StreamEnded as ended:
+            self.troubles[stream] = str(ended)
+            self._held.pop(stream, None)
+        except (BackupError, StoreError, DatabaseError) as problem:
             self.troubles[stream] = str(problem)
-            self._again_at[stream] = time.monotonic() + (0.2 if isinstance(problem, Busy) else AGAIN_AFTER)
+            self._again_at[stream] = time.monotonic() + (SOON if isinstance(problem, Busy) else AGAIN_AFTER)
+            if isinstance(problem, DatabaseError):
+                connection.close()
+        finally:
+            self._asked.discard(stream)
 
     def _fetched(self, stream: uuid.UUID) -> StreamKey | None:
         stored = Blob.objects.filter(stream=stream, kind=Blob.Kind.KEY, copies__state=Copy.State.PRESENT).order_by("-id").first()
@@ -81,3 +119,8 @@ class Keys:
             key, unrecorded = newest_key(self.vault, shelves, stream, lease, found)
             catalogue.mark_placed(lease, unrecorded, clock())
         return key
+
+
+def _close_connection() -> None:
+    """Of the thread that calls it."""
+    connection.close()

@@ -69,6 +69,10 @@ class Lane:
     def busy(self) -> bool:
         return bool(self._futures)
 
+    def holds(self, key: tuple[str, int]) -> bool:
+        """Whether that errand is under way."""
+        return any(errand.key == key for errand, _ in self._futures)
+
     @property
     def resting(self) -> bool:
         """Whether it is too early to try again."""

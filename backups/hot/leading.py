@@ -113,6 +113,7 @@ class Leader:
 
     def close(self) -> None:
         self.desk.close()
+        self.keys.close()
         for lane in self.lanes:
             lane.close()
 
@@ -148,9 +149,9 @@ class Leader:
     def _numbered(self) -> list[Numbered]:
         """What waits, with the numbers that it will have. Only a leader gives any, so this is read outside of the transaction, which holds
         up those who write (SQLite) no longer than it must."""
-        turns = outbox.turns(self._open, self._after)
+        turns = outbox.turns(self._open, self._after, without=self.keys.awaited)
         self.shapes.learn({row.model for turn in turns for row in turn.rows})
-        self.keys.get(turn.stream for turn in turns)
+        self.keys.ask(turn.stream for turn in turns)
         turns = [turn for turn in turns if self.keys.held(turn.stream) is not None]
         standing = numbering.heads([turn.stream for turn in turns])
         return numbering.numbered(turns, standing, self.shapes, segment=self.last + 1, timeline=self.timeline)
@@ -266,7 +267,7 @@ class Leader:
         whole, at, written = [], {}, []
         for stream_text, first, last in segment.sections:
             stream = uuid.UUID(stream_text)
-            self.keys.get([stream])
+            self.keys.get(stream)
             again = numbering.read_again(stream, first, last, segment=segment.number, timeline=segment.timeline)
             if again.altered:
                 segment.trouble = f"The history of numbers {again.altered[:5]} was altered after they were numbered."
@@ -321,9 +322,11 @@ class Leader:
 
     def _read_files(self) -> None:
         healthy = {lane.place.location.pk for lane in self.lanes if not lane.behind}
-        for errand in self.desk.attend(self.in_force, healthy):
-            for lane in self.lanes:
-                lane.submit(errand)
+        self.desk.attend(self.in_force, healthy)
+        for lane in self.lanes:
+            for errand in [] if lane.behind else self.desk.to_place(lane.place.location.pk):
+                if not lane.holds(errand.key):
+                    lane.submit(errand)
 
     # What is owed
 

@@ -9,7 +9,7 @@ transactions looked at one by one; one that is too long for a segment is begun, 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -54,16 +54,24 @@ def anything(beyond: int = 0) -> bool:
     return bool(ask(f"SELECT 1 {_WAITING} AND id > %s LIMIT 1", beyond))
 
 
-def turns(open_of: dict[uuid.UUID, uuid.UUID], after: uuid.UUID | None, most: int = MOST_CHANGES, beyond: int = 0) -> list[Turn]:
+def turns(
+    open_of: Mapping[uuid.UUID, uuid.UUID],
+    after: uuid.UUID | None,
+    *,
+    without: Collection[uuid.UUID] = (),
+    most: int | None = None,
+    beyond: int = 0,
+) -> list[Turn]:
     """What may be numbered now, about `most` changes of at most 500 streams. `open_of` are the transactions that are begun, by stream; the
     streams after `after` come first, so that each has its turn when more waits than one segment takes. Rows up to the id `beyond` are
-    known to be numbered."""
+    known to be numbered; those `without` wait for something else."""
+    most = most or MOST_CHANGES
     rows = _rows(f"SELECT {_COLUMNS} {_WAITING} AND id > %s LIMIT %s", beyond, most + 1)
     if len(rows) <= most:
-        streams = _by_stream(rows)
+        streams = _by_stream(row for row in rows if row.stream not in without)
         order = _rotated(sorted(streams), after)[:MOST_STREAMS]
         return [Turn(stream, *_ordered(streams[stream], open_of.get(stream))) for stream in order]
-    streams_waiting = _rotated(_streams_waiting(), after)[:MOST_STREAMS]
+    streams_waiting = _rotated([one for one in _streams_waiting() if one not in without], after)[:MOST_STREAMS]
     share, found, left = max(most // max(len(streams_waiting), 1), 1), [], most
     for stream in streams_waiting:
         turn = _turn(stream, open_of.get(stream), max(share, 1))

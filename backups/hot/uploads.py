@@ -29,6 +29,8 @@ from backups.statements import insert
 
 State = HotFile.State
 AT_ONCE = 2
+# Sealed blobs, of at most 8 MiB, that no location may have yet: beyond that nothing more is read.
+MOST_UNPLACED = 8
 
 
 def new_files(given: Iterable[Numbered]) -> list[HotFile]:
@@ -89,6 +91,7 @@ class Desk:
     entries: dict[uuid.UUID, list[tuple[HotFile, FileEntry]]] = field(default_factory=dict)
     _readings: list[Reading] = field(default_factory=list)
     _placed: dict[int, set[int]] = field(default_factory=dict)  # the locations that have it, by the blob
+    _errands: dict[int, Errand] = field(default_factory=dict)  # blobs that are not wherever they can be now
     _open: dict[int, HotFile] = field(default_factory=dict)  # all intended, not everywhere yet
     _look: bool = True
 
@@ -106,25 +109,33 @@ class Desk:
     @property
     def waits(self) -> bool:
         """Whether entries wait for a section, or files are under way."""
-        return bool(self.entries or self._readings or self._open)
+        return bool(self.entries or self._readings or self._open or self._errands)
 
     def look_again(self) -> None:
         self._look = True
 
-    def attend(self, in_force: Sequence[InForce], healthy: set[int]) -> list[Errand]:
-        """Begins to read what waits, takes what was sealed; returns blobs to be placed, intended. `healthy` are the locations that
-        answer."""
+    def attend(self, in_force: Sequence[InForce], healthy: set[int]) -> None:
+        """Begins to read what waits, takes what was sealed, notices what is everywhere. `healthy` are the locations that answer and are
+        owed nothing; the others are owed the blobs."""
         self._begin()
-        errands: list[Errand] = []
         for reading in self._readings:
-            for one in reading.taken():
-                if isinstance(one, SealedPack):
-                    errands.append(self._intend(one, in_force))
-                else:
-                    self._finish(one)
+            if len(self._errands) < MOST_UNPLACED:
+                self._take(reading, in_force)
         self._readings = [one for one in self._readings if not one.over]
+        self._errands = {blob: errand for blob, errand in self._errands.items() if not self._is_placed(blob, healthy)}
         self._settle(healthy)
-        return errands
+
+    def _take(self, reading: Reading, in_force: Sequence[InForce]) -> None:
+        for one in reading.taken():
+            if isinstance(one, SealedPack):
+                errand = self._intend(one, in_force)
+                self._errands[errand.key[1]] = errand
+            else:
+                self._finish(one)
+
+    def to_place(self, location: int) -> list[Errand]:
+        """The blobs that this healthy location does not have."""
+        return [errand for blob, errand in self._errands.items() if location not in self._placed.get(blob, ())]
 
     def note_placed(self, location: int, blob: int) -> None:
         self._placed.setdefault(blob, set()).add(location)
@@ -152,7 +163,7 @@ class Desk:
         if first is None:
             self._look = False
             return
-        self.keys.get([first.stream_id])
+        self.keys.ask([first.stream_id])
         key = self.keys.held(first.stream_id)
         if key is not None:
             self._readings.append(Reading(list(waiting.filter(stream=first.stream_id)[:BATCH_FILES]), key))
@@ -194,16 +205,12 @@ class Desk:
             row.state = State.STORED
             del self._open[row.pk]
             self._ready(row)
-        self._forget_placed()
+        if not (self._open or self._readings or self._errands):
+            self._placed.clear()
 
     def _is_placed(self, blob: int, healthy: set[int]) -> bool:
         at = self._placed.get(blob, set())
         return bool(at) and healthy <= at
-
-    def _forget_placed(self) -> None:
-        needed = {part[3] for row in self._open.values() for part in row.parts}
-        for blob in self._placed.keys() - needed:
-            del self._placed[blob]
 
     def _ready(self, row: HotFile) -> None:
         self.entries.setdefault(row.stream_id, []).append((row, _entry(row)))

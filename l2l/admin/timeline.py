@@ -24,7 +24,7 @@ from audit.history_pages import WORDS
 from audit.models import JournalRow
 from audit.moments import in_utc_to_the_second
 from backups.admin.charts import Axis, Shape, counts
-from backups.admin.sets import standing_of, whole_at
+from backups.admin.sets import PROOFS, STANDINGS, standing_of, whole_at
 from backups.hot import covered, seeking
 from backups.hot.covered import SILENCE, Reach
 from backups.models import BackupSet
@@ -38,8 +38,6 @@ SETS_SHOWN = 200
 WAITING_COUNTED = 1000
 # Changes before the first one shown, among which one may have been written later than it.
 LOOKED_BACK = 200
-PROOFS = {"": "not proved", "proved": "proved", "broken": "proof broken"}
-MARKS = {"proved": "good", "broken": "bad"}
 
 
 class PickForm(forms.Form):
@@ -238,7 +236,7 @@ def _lane_of_sets(sets: Sequence[ShownSet], axis: Axis) -> Lane:
     for one in reversed(sets):
         moment = one.backup_set.snapshot_at or one.backup_set.started_at
         title = f"{one.tier} set of {in_utc_to_the_second(moment)}, {one.standing}, {one.proof}"
-        marks.append(Shape(axis.x(moment), 0, kind=one.proof_kind or one.kind, title=title))
+        marks.append(Shape(axis.x(moment), 0, kind="bad" if one.proof_kind == "bad" else one.kind, title=title))
     return Lane("Sets", tuple(marks))
 
 
@@ -249,18 +247,12 @@ def _sets(stream: uuid.UUID, zoom: Zoom, user: Any) -> list[ShownSet]:
     made = BackupSet.objects.filter(stream=stream, state=BackupSet.State.MADE, snapshot_at__gte=zoom.start, snapshot_at__lt=zoom.end)
     found = list(made.defer("blob_ids").order_by("-started_at")[:SETS_SHOWN])
     places = whole_at(found)
-    return [
-        ShownSet(
-            one,
-            "nightly" if one.policy else "asked for",
-            standing_of(one),
-            "good" if one.protected_at else "warn",
-            PROOFS.get(one.proof, one.proof),
-            MARKS.get(one.proof, ""),
-            places.get(one.pk, []),
-        )
-        for one in found
-    ]
+    return [_shown_set(one, places.get(one.pk, [])) for one in found]
+
+
+def _shown_set(one: BackupSet, places: list[str]) -> ShownSet:
+    standing, (proof, proof_kind, _) = standing_of(one), PROOFS[one.proof]
+    return ShownSet(one, "nightly" if one.policy else "asked for", standing, STANDINGS[standing][0], proof, proof_kind, places)
 
 
 # The changes

@@ -94,6 +94,8 @@ def test_one_segment_has_the_changes_of_all_customers_and_one_object_a_location(
     before = {name: len(list(store.list("hot/"))) for name, store in stores.items()}
     with shipper.leading(hot) as leader:
         leader._shipped_at = float("inf")  # no idle mark
+        leader.keys.get(acme.pk)
+        leader.keys.get(acme2.pk)
         until_at_rest(leader)
     assert {name: len(list(stores[name].list("hot/"))) - count for name, count in before.items()} == {"primary": 1, "offsite": 1}
     assert numbers(shipped(hot, "offsite", acme)) == numbers(shipped(hot, "offsite", acme2)) == [1]
@@ -133,7 +135,6 @@ def test_a_transaction_that_is_rolled_back_is_never_shipped(hot, acme):
 
 def test_a_long_transaction_takes_turns_and_ends_with_its_mark(hot, acme, acme2, monkeypatch):
     monkeypatch.setattr("backups.hot.outbox.MOST_CHANGES", 10)
-    monkeypatch.setattr("backups.hot.outbox.turns.__defaults__", (10, 0))
     DataRecord.objects.tracked_create(DataRecord(customer=acme, kind="part", reference=f"P-{one}", data={}) for one in range(35))
     record(acme2, "Q-1")
     record(acme, "P-after")
@@ -211,6 +212,7 @@ def test_what_a_killed_leader_numbered_is_shipped_again_with_the_same_digests(ho
     record(acme, "P-1")
     with pytest.raises(KeyboardInterrupt), shipper.leading(hot) as leader:
         monkeypatch.setattr(leader, "_make_and_submit", interrupted)
+        leader.keys.get(acme.pk)
         leader.tick()
     digest = JournalRow.objects.get(stream=acme.pk).digest
     assert digest
