@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from backups.customerkeys import refuse_ended
 from backups.errors import NoLocation, NoSet
+from backups.locations import Place
 from backups.manifest import Part
-from backups.reading import FoundSet, SetReader, choose, find_sets, open_set
+from backups.moments.making import open_moment
+from backups.reading import FoundSet, Reader, SetReader, choose, find_sets, open_set
 from backups.vault import Vault
 from subscriptions.models import Customer
 
@@ -41,6 +45,29 @@ def _by_code(code: str) -> Customer:
 
 
 @dataclass(frozen=True, slots=True)
+class At:
+    """A moment that somebody asked for; None is `now`, the newest second that sets and segments cover."""
+
+    moment: datetime | None
+
+    @classmethod
+    def of_text(cls, text: str) -> At:
+        """ISO 8601 with a zone, or `now`; `ValueError` says what is wrong."""
+        if text == "now":
+            return cls(None)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is no moment. Write it like 2026-03-04T02:05:09+01:00, or 'now'.") from None
+        if moment.tzinfo is None:
+            raise ValueError(f"{text!r} has no zone, and could be any of a day's hours. Write {text}Z for UTC, or {text}+01:00.")
+        return cls(moment)
+
+    def __str__(self) -> str:
+        return self.moment.isoformat() if self.moment else "now"
+
+
+@dataclass(frozen=True, slots=True)
 class Only:
     """One model's rows, or one item of it; `reference` is what people call it."""
 
@@ -64,13 +91,43 @@ def open_chosen(vault: Vault, stream: uuid.UUID, set_id: str | None) -> tuple[Fo
 
     Raises `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole`, `BadManifest`.
     """
+    places, notes = _usable(vault, stream)
+    found = choose(find_sets(places, str(stream), vault.fingerprint, notes), set_id, notes)
+    return found, open_set(places, vault.keys, str(stream), found, notes)
+
+
+@contextmanager
+def opened(
+    vault: Vault,
+    stream: uuid.UUID,
+    *,
+    set_id: str | None = None,
+    at: At | None = None,
+    only: Only | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[FoundSet, Reader]]:
+    """A set as `open_chosen` has it, or with `at` the state at that moment, and the set that it is read from; for the length of the block.
+
+    Raises as `open_chosen` does, and with `at` also `NotCovered` and `Gap`.
+    """
+    if at is None:
+        yield open_chosen(vault, stream, set_id)
+        return
+    places, notes = _usable(vault, stream)
+    wants = only.wants if only else lambda _: True
+    reader = open_moment(vault, places, str(stream), at.moment, notes, wants=wants, progress=progress)
+    try:
+        yield reader.found, reader
+    finally:
+        reader.close()
+
+
+def _usable(vault: Vault, stream: uuid.UUID) -> tuple[tuple[Place, ...], list[str]]:
     places, troubles = vault.usable()
     if not places:
         raise NoLocation("No location can be used: " + "; ".join(f"{name}: {why}" for name, why in troubles.items()))
     refuse_ended(places, stream)
-    notes = [f"{name} cannot be used ({why})" for name, why in troubles.items()]
-    found = choose(find_sets(places, str(stream), vault.fingerprint, notes), set_id, notes)
-    return found, open_set(places, vault.keys, str(stream), found, notes)
+    return places, [f"{name} cannot be used ({why})" for name, why in troubles.items()]
 
 
 class Selection:
@@ -79,7 +136,7 @@ class Selection:
     `lines` of a model's rows and history come before `files` of it: those are the files that the rows named.
     """
 
-    def __init__(self, reader: SetReader, only: Only | None) -> None:
+    def __init__(self, reader: Reader, only: Only | None) -> None:
         self.reader, self.only = reader, only
         self.parts = [part for part in reader.parts if only is None or only.wants(part)]
         if not self.parts:

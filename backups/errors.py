@@ -8,6 +8,8 @@ BackupError
 ├── NoLocation         no location can take or give anything now
 ├── NowhereWhole       an object that no location has whole
 ├── NoSet              there is no set to restore from
+├── Gap                between a set and the moment asked for something is missing or damaged everywhere
+├── NotCovered         nothing proves what the state was at the moment asked for
 ├── TargetInTheWay     what is to be restored into is there already, and not empty
 ├── TargetUnusable     the database to restore into cannot be reached, or refused
 └── ReadBackDiffers    the database gives rows back otherwise than it was given them
@@ -44,6 +46,14 @@ class NowhereWhole(BackupError):
 
 class NoSet(BackupError):
     """No location holds a set that fits the question."""
+
+
+class Gap(BackupError):
+    """Segments or changes that no location has whole; the message names the numbers. A shorter history is never given instead."""
+
+
+class NotCovered(BackupError):
+    """A moment that lies behind what sets and segments prove, or that no set reaches; the message says until when they do."""
 
 
 class TargetInTheWay(BackupError):

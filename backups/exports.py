@@ -9,12 +9,19 @@ from django.db import transaction
 
 from audit import access, actors, events
 from audit.events import Event
+from audit.moments import in_utc_to_the_second
 from backups.choosing import UnknownCustomer
+from backups.reading import FoundSet, Moment
 from backups.vault import Vault
 from subscriptions.models import Customer, Export
 
 EXPORT_KEPT = timedelta(days=30)
 UNRECORDED = "This is no customer of this database: the restore stands in the evidence trail, not in a list of exports"
+
+
+def origin(found: FoundSet, moment: Moment | None) -> str:
+    """Where an export's content comes from, as its row says it."""
+    return f"as of {in_utc_to_the_second(moment.at)}" if moment else f"from the set of {found.envelope['night']}"
 
 
 def hand_over(

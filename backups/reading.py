@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from audit.signing import BadSignature, verify
 from backups import customerkeys
@@ -43,6 +43,16 @@ class FoundSet:
     @property
     def snapshot_at(self) -> datetime:
         return datetime.fromisoformat(self.envelope["snapshot_at"])
+
+    @property
+    def journal(self) -> dict[str, Any] | None:
+        """Where the stream's chain stood (docs/format.md); None for a set from before changes had numbers."""
+        return self.envelope.get("journal")
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """The same of a set that has it."""
+        return dict(self.envelope["journal"])
 
 
 def find_sets(places: Sequence[Place], stream: str, trusted: str, notes: list[str]) -> list[FoundSet]:
@@ -81,6 +91,61 @@ def choose(sets: Sequence[FoundSet], ident: str | None, notes: Sequence[str]) ->
     return fitting[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Which state it is. `at` is what was asked for, or for `now` the newest second that is covered; `number` and `digest` its newest
+    change, `effective_at` when that was made (None before the first); `segments` the first and the last that were read."""
+
+    at: datetime
+    number: int
+    digest: str
+    effective_at: datetime | None
+    timeline: int
+    segments: tuple[int, int] | None
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "at": self.at.isoformat(),
+            "number": self.number,
+            "digest": self.digest,
+            "effective_at": self.effective_at.isoformat() if self.effective_at else None,
+            "timeline": self.timeline,
+            "segments": {"first": self.segments[0], "last": self.segments[1]} if self.segments else None,
+        }
+
+
+class Reader(Protocol):
+    """A customer's content, as a set holds it or as it was at any second (`backups.moments`).
+
+    `lines` gives a part's rows one by one, without their line ends, `pieces` its bytes; both check what they read. `file_pieces` takes the
+    `parts` of an entry of a part `files`. `envelope` is that of the set it is read from, `moment` which second it is (None: the set's own
+    state), `notes` what had to be said on the way.
+    """
+
+    @property
+    def stream(self) -> str: ...
+
+    @property
+    def envelope(self) -> dict[str, Any]: ...
+
+    @property
+    def moment(self) -> Moment | None: ...
+
+    @property
+    def notes(self) -> list[str]: ...
+
+    @property
+    def parts(self) -> Sequence[Part]: ...
+
+    def part(self, what: str, model: str) -> Part | None: ...
+
+    def pieces(self, part: Part) -> Iterator[bytes]: ...
+
+    def lines(self, part: Part) -> Iterator[bytes]: ...
+
+    def file_pieces(self, parts: Iterable[Sequence[Any]]) -> Iterator[bytes]: ...
+
+
 @dataclass
 class SetReader:
     """One set, opened: `head` and `parts` of its body, and the bytes of its chunks."""
@@ -90,12 +155,19 @@ class SetReader:
     envelope: dict[str, Any]
     key: StreamKey
     notes: list[str] = field(default_factory=list)
+    # Of blobs that were stored for segments: the stream may have a newer key by then.
+    further_keys: list[StreamKey] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         body = self.envelope["body"]
         data = self._opened(body["name"], body["sha256"], MAX_BODY_BYTES)
         self.head, self.parts = read_body(data)
         self._blobs: OrderedDict[str, bytes] = OrderedDict()
+
+    @property
+    def moment(self) -> None:
+        """A set holds the state of its own snapshot."""
+        return None
 
     def part(self, what: str, model: str) -> Part | None:
         return next((part for part in self.parts if (part.what, part.model) == (what, model)), None)
@@ -141,12 +213,15 @@ class SetReader:
         return plain
 
     def _opened(self, name: str, sha256: str, limit: int) -> bytes:
-        try:
-            return unseal(fetch(self.places, name, sha256, self.notes), self.key.identity, limit=limit)
-        except NotOpened as problem:
-            raise NowhereWhole(
-                f"{name} has the right digest and does not open ({problem}): the customer's key is not the one it was sealed for."
-            ) from None
+        data, troubles = fetch(self.places, name, sha256, self.notes), []
+        for key in (self.key, *self.further_keys):
+            try:
+                return unseal(data, key.identity, limit=limit)
+            except NotOpened as problem:
+                troubles.append(str(problem))
+        raise NowhereWhole(
+            f"{name} has the right digest and does not open ({'; '.join(troubles)}): the customer's key is not the one it was sealed for."
+        )
 
 
 def open_set(places: Sequence[Place], keys: KeyRing, stream: str, found: FoundSet, notes: list[str]) -> SetReader:

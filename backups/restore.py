@@ -1,4 +1,4 @@
-"""Restoring one customer, or one item, from a set into a folder (P14; design section 8).
+"""Restoring one customer, or one item, from a set or as it was at any second, into a folder (P14; design section 8).
 
 The folder appears under its name only when everything in it was checked; until then it is called `<name>.incomplete-…`, and a failure
 removes it. Every restore that leaves is an `Export` row.
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backups.choosing import Only, Selection, UnknownCustomer, open_chosen
+from backups.choosing import At, Only, Selection, UnknownCustomer, opened
 from backups.errors import TargetInTheWay
-from backups.exports import UNRECORDED, hand_over
+from backups.exports import UNRECORDED, hand_over, origin
 from backups.manifest import BadManifest, Part
-from backups.reading import FoundSet, SetReader
+from backups.reading import FoundSet, Moment, Reader
 from backups.vault import Vault
 from subscriptions.models import Customer
 
@@ -28,10 +28,12 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class Report:
-    """What was restored: counts by part, files by number and bytes, and what had to be said on the way."""
+    """What was restored: counts by part, files by number and bytes, and what had to be said on the way. `moment` is None for a set's own
+    state."""
 
     folder: Path
     found: FoundSet
+    moment: Moment | None = None
     counts: dict[str, int] = field(default_factory=dict)
     files: int = 0
     file_bytes: int = 0
@@ -50,27 +52,29 @@ def restore(
     *,
     only: Only | None = None,
     set_id: str | None = None,
+    at: At | None = None,
     reason: str = "",
     progress: Progress = lambda _: None,
 ) -> Report:
-    """The customer's content from the newest set or the named one, under `folder`: rows/, history/, journal/, files/, restore.json.
+    """The customer's content from the newest set or the named one, or as it was `at` a moment, under `folder`: rows/, history/, journal/,
+    files/, restore.json.
 
     Raises `TargetInTheWay`, `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole` (what no location has whole),
-    `BadManifest`, `OSError` (the disk). Nothing stands under `folder` unless it returns.
+    `BadManifest`, with `at` also `NotCovered` and `Gap`, `OSError` (the disk). Nothing stands under `folder` unless it returns.
     """
     _refuse_target(folder)
-    found, reader = open_chosen(vault, customer.pk, set_id)
-    report = Report(folder, found, notes=reader.notes)
-    if isinstance(customer, UnknownCustomer):
-        report.notes.append(UNRECORDED)
-    partial = folder.with_name(f"{folder.name}.incomplete-{os.getpid()}")
-    try:
-        _Writer(reader, partial, report, Selection(reader, only), progress).write()
-        digest = _write_summary(partial, customer, reader, report, only)
-        _hand_over(vault, customer, partial, report, only, reason, digest)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with opened(vault, customer.pk, set_id=set_id, at=at, only=only, progress=progress) as (found, reader):
+        report = Report(folder, found, reader.moment, notes=reader.notes)
+        if isinstance(customer, UnknownCustomer):
+            report.notes.append(UNRECORDED)
+        partial = folder.with_name(f"{folder.name}.incomplete-{os.getpid()}")
+        try:
+            _Writer(reader, partial, report, Selection(reader, only), progress).write()
+            digest = _write_summary(partial, customer, reader, report, only)
+            _hand_over(vault, customer, partial, report, only, reason, digest)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
     return report
 
 
@@ -84,7 +88,7 @@ def _refuse_target(folder: Path) -> None:
 class _Writer:
     """Writes a set's parts under a folder, checking each as it goes."""
 
-    def __init__(self, reader: SetReader, folder: Path, report: Report, selection: Selection, progress: Progress) -> None:
+    def __init__(self, reader: Reader, folder: Path, report: Report, selection: Selection, progress: Progress) -> None:
         self.reader, self.folder, self.report, self.selection, self.progress = reader, folder, report, selection, progress
 
     def write(self) -> None:
@@ -145,14 +149,15 @@ class _Writer:
         return path
 
 
-def _write_summary(partial: Path, customer: Customer | UnknownCustomer, reader: SetReader, report: Report, only: Only | None) -> str:
+def _write_summary(partial: Path, customer: Customer | UnknownCustomer, reader: Reader, report: Report, only: Only | None) -> str:
     """Writes `restore.json`, the last file; returns its SHA-256."""
     envelope = report.found.envelope
     summary = {
         "customer": {"id": str(customer.pk), "code": customer.code},
         "set": envelope["set"],
         "night": envelope["night"],
-        "state_at": envelope["snapshot_at"],
+        "state_at": report.moment.at.isoformat() if report.moment else envelope["snapshot_at"],
+        "moment": report.moment.document() if report.moment else None,
         "taken_from": list(report.found.places),
         "only": str(only) if only else None,
         "rows": report.counts,
@@ -182,7 +187,7 @@ def _hand_over(
         vault,
         customer,
         release,
-        what=f"restore of {only.model if only else 'everything'} from the set of {report.found.envelope['night']}",
+        what=f"restore of {only.model if only else 'everything'} {origin(report.found, report.moment)}",
         path=str(report.folder),
         sha256=digest,
         reason=reason,

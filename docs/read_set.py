@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Opens any backup set without the software that made it. Shares no line with it; docs/format.md says the same in prose.
+"""Opens any backup set, and the segments behind it, without the software that made them. Shares no line with it; docs/format.md says the
+same in prose.
 
     pip install pyrage zstandard cryptography
-    python read_set.py LOCATION CUSTOMER-ID --master FILE --trust FINGERPRINT [--set ID] --to FOLDER
+    python read_set.py LOCATION CUSTOMER-ID --master FILE --trust FINGERPRINT [--set ID] [--segments]
+                       --to FOLDER
 
 LOCATION is a folder (a copy of a bucket will do). FILE holds a master key from the recovery kit, or the customer's own key. Everything is
-checked; the first thing that does not fit ends it with exit status 1 and a message, and FOLDER is then not there.
+checked; the first thing that does not fit ends it with exit status 1 and a message, and FOLDER is then not there. --segments adds the
+changes that were shipped after the set (changes.ndjson, one a line, in their order) and their files.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import json
 import pathlib
 import shutil
 import sys
+import tarfile
 
 import pyrage
 import zstandard
@@ -52,7 +56,15 @@ def canonical(value):
 
 def verified(path, fingerprint):
     """The envelope, when the key of that fingerprint signed it."""
-    document = json.loads(path.read_bytes())
+    document = checked_signature(path.read_bytes(), path, fingerprint)
+    if document["format"] != 1 or document["set"] != path.stem:
+        fail(f"{path} is of another format, or about another set")
+    return document
+
+
+def checked_signature(data, path, fingerprint):
+    """The document, when the key of that fingerprint signed it."""
+    document = json.loads(data)
     signature = base64.b64decode(document.pop("signature"))
     public = base64.b64decode(document["signed_by"]["ed25519"])
     if hashlib.sha256(public).hexdigest() != fingerprint:
@@ -61,8 +73,6 @@ def verified(path, fingerprint):
         Ed25519PublicKey.from_public_bytes(public).verify(signature, canonical(document))
     except InvalidSignature:
         fail(f"{path} was altered after it was signed")
-    if document["format"] != 1 or document["set"] != path.stem:
-        fail(f"{path} is of another format, or about another set")
     return document
 
 
@@ -142,7 +152,88 @@ def write_file(entry, blobs, folder):
         fail(f"{entry['name']} does not have its digest")
 
 
-def read_set(location, stream, key_file, fingerprint, wanted, folder):
+def read_segments(location, stream, key_file, fingerprint, envelope, blobs, folder):
+    """The changes behind the set on the newest timeline; returns how many."""
+    forks = {}
+    for path in (location / "hot" / "timelines").glob("*.json"):
+        begun = checked_signature(path.read_bytes(), path, fingerprint)
+        if stream in begun["forks"]:
+            forks[begun["timeline"]] = begun["forks"][stream]
+    mark = envelope.get("journal") or fail("the set was made before changes had numbers: nothing tells which segments follow it")
+    number, digest, segment = mark["number"], mark["digest"], mark["segment"]
+    for timeline, (last, _, _) in forks.items():
+        if timeline > mark["timeline"] and last < number:
+            fail(f"the set goes beyond change {last}, where timeline {timeline} begins: take an older set, or one of that timeline")
+    written = 0
+    with (folder / "changes.ndjson").open("wb") as out:
+        for path, found in segments_behind(location, segment):
+            if found > segment + 1:
+                fail(f"segment {segment + 1} is missing")
+            segment = found
+            changes, files, timeline, key = section(path, location, stream, key_file, fingerprint)
+            blobs.identity = key or blobs.identity
+            last = min((fork[0] for later, fork in forks.items() if later > timeline), default=None)
+            for change, line in changes:
+                if change["number"] <= number or (last is not None and change["number"] > last):
+                    continue
+                for begun, (at, at_digest, highest) in sorted(forks.items(), reverse=True):
+                    if begun <= timeline and (at, at_digest) == (number, digest):
+                        number = highest
+                        break
+                if change["number"] != number + 1 or next_digest(digest, change, line) != change["digest"]:
+                    fail(f"change {change['number']} in {path} does not follow from change {number}")
+                number, digest = change["number"], change["digest"]
+                out.write(line + b"\n")
+                written += 1
+            for entry in files:
+                write_file(entry, blobs, folder / "contents")
+    return written
+
+
+def segments_behind(location, segment):
+    """One path for each number, in their order."""
+    paths = {int(path.name.split("-")[0]): path for path in sorted((location / "hot").glob("*/*-*.tar"))}
+    return [(paths[number], number) for number in sorted(paths) if number > segment]
+
+
+def section(path, location, stream, key_file, fingerprint):
+    """Changes (each with its own digest, and its line), files and timeline of one segment, and the key that opened it."""
+    with tarfile.open(path) as archive:
+        index = checked_signature(member(archive, "index.json"), path, fingerprint)
+        mine = [entry for entry in index["sections"] if entry["stream"] == stream]
+        if not mine:
+            return [], [], index["timeline"], None
+        sealed = member(archive, f"{stream}.age")
+    if hashlib.sha256(sealed).hexdigest() != mine[0]["sha256"]:
+        fail(f"{path} is damaged")
+    identity = customer_key(location, stream, mine[0]["key"], key_file)
+    head, *lines, end = opened(sealed, identity).rstrip(b"\n").split(b"\n")
+    digest, changes, files = json.loads(head)["before"], [], []
+    for line in lines:
+        read = json.loads(line)
+        if "file" in read:
+            files.append(read["file"])
+            continue
+        digest = read["digest"] = next_digest(digest, read, line)
+        changes.append((read, line))
+    if digest != json.loads(end)["digest"] or digest != mine[0]["digest"]:
+        fail(f"the chain in {path} does not end as it says")
+    return changes, files, index["timeline"], identity
+
+
+def member(archive, name):
+    found = archive.extractfile(name)
+    return found.read() if found else fail(f"{name} in {archive.name} is no file")
+
+
+def next_digest(digest, change, line):
+    row = line.split(b',"row":', 1)[1][:-1]
+    content = b"\n".join((change["model"].encode(), change["written_at"].encode(), row))
+    leaf = hashlib.sha256(bytes.fromhex(change["salt"]) + content).digest()
+    return hashlib.sha256(bytes.fromhex(digest) + change["number"].to_bytes(8, "big") + leaf).hexdigest()
+
+
+def read_set(location, stream, key_file, fingerprint, wanted, folder, segments):
     envelope = choose(location, stream, fingerprint, wanted)
     identity = customer_key(location, stream, envelope["key"], key_file)
     body = opened(read_checked(location / envelope["body"]["name"], envelope["body"]["sha256"]), identity)
@@ -155,6 +246,8 @@ def read_set(location, stream, key_file, fingerprint, wanted, folder):
     blobs = Blobs(location, stream, identity)
     for part, chunks in parts:
         print(f"{part['part']} of {part['model']}: {write_part(part, chunks, blobs, folder)}")
+    if segments:
+        print(f"changes behind it: {read_segments(location, stream, key_file, fingerprint, envelope, blobs, folder)}")
     print(f"set {envelope['set']}, state at {envelope['snapshot_at']}: read whole")
 
 
@@ -165,11 +258,12 @@ def main():
     parser.add_argument("--master", required=True, help="file with the master key (or the customer's key)")
     parser.add_argument("--trust", required=True, help="fingerprint of the signing key, from the recovery kit")
     parser.add_argument("--set", help="the set's id or its beginning; the newest when left out")
+    parser.add_argument("--segments", action="store_true", help="also the changes that were shipped after the set")
     parser.add_argument("--to", type=pathlib.Path, required=True, help="a folder that does not exist yet")
     given = parser.parse_args()
     given.to.mkdir(parents=True)
     try:
-        read_set(given.location, given.customer, given.master, given.trust, given.set, given.to)
+        read_set(given.location, given.customer, given.master, given.trust, given.set, given.to, given.segments)
     except BaseException:
         shutil.rmtree(given.to)
         raise

@@ -17,7 +17,7 @@ from django.db.models.functions import Lag as Before
 from audit.models import JournalRow
 from audit.moments import in_utc_to_the_second
 from backups.hot.seeking import segments_from
-from backups.models import BackupSet, Blob, Copy, Location, Segment, SegmentCopy, Timeline
+from backups.models import BackupSet, Blob, Copy, HotState, Location, Segment, SegmentCopy, Timeline
 
 # The time between two segments from which on nobody shipped: idle marks come every minute.
 SILENCE = timedelta(minutes=2)
@@ -62,7 +62,9 @@ def reaches(stream: uuid.UUID) -> list[Reach]:
     locations = list(Location.objects.filter(in_force=True))
     first = JournalRow.objects.filter(stream=stream).order_by("id").values_list("written_at", flat=True).first()
     bases = _bases(stream)
-    missing = {segment: _first_missing(segment) for segment in {base.segment for base in bases.values()}}
+    # What was removed is held by sets, or was copied out for those whose sets do not hold it.
+    removed_to = HotState.objects.values_list("removed_to", flat=True).first() or 0
+    missing = {segment: _first_missing(max(segment, removed_to)) for segment in {base.segment for base in bases.values()}}
     return [_reach(location, bases.get(location.pk), first, missing) for location in locations]
 
 

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from audit import clock as clocks
 from audit.chain import Head
@@ -41,6 +41,8 @@ IDLE = 60.0
 # Segments that no location has yet, in bytes: beyond that nothing is numbered until one takes them.
 MOST_UNPLACED = 64 * 1024 * 1024
 OWED_TOGETHER = 50
+# Until when the segments know all before there is one.
+NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class Leader:
         self.keys, self.shapes = Keys(vault), Shapes()
         self.in_force: list[InForce] = catalogue.locations_in_force()
         self.lanes = [Lane(place, vault.fingerprint) for place in vault.places]
+        self.floor = outbox.Floor()
         self.desk = uploads.Desk(lease, self.keys)
         self._sent: dict[int, Sent] = {}
         self._done: list[Durable] = []
@@ -71,15 +74,18 @@ class Leader:
         self._open: dict[uuid.UUID, uuid.UUID] = {}
         self._told: dict[str, str] = {}
         self._shipped_at = 0.0
+        self._until = NEVER
         self._offset: tuple[datetime, float] = (clocks.database_now(), time.monotonic())
 
     def begin(self) -> None:
         """Ships again what a leader before us numbered and no location is known to have, and finds out what is owed."""
         state, _ = HotState.objects.get_or_create(pk=1)
         self.last, self.timeline = state.last_segment, state.timeline
+        self._until = Segment.objects.order_by("-number").values_list("until", flat=True).first() or NEVER
         self._open = numbering.begun()
         self.desk.begin_again()
         for segment in Segment.objects.filter(sha256="").order_by("number"):
+            self.lease.keep()
             self._ship_again(segment)
         for lane in self.lanes:
             lane.behind = self._is_owed(lane)
@@ -90,7 +96,8 @@ class Leader:
         """One turn. Returns whether anything was done."""
         self._collect()
         self._read_files()
-        given = self._numbered() if self._has_room() and outbox.anything() else []
+        self.floor.advance()
+        given = self._numbered() if self._has_room() and outbox.anything(self.floor.beyond) else []
         if given or self.desk.entries or self._done or self._blobs or self._idle():
             self._step(given)
             done = True
@@ -105,7 +112,7 @@ class Leader:
     def at_rest(self) -> bool:
         """Whether nothing waits and nothing is under way; what a location in trouble is owed does not count."""
         busy = any(lane.busy for lane in self.lanes) or any(lane.behind and not lane.trouble for lane in self.lanes)
-        return not (busy or self._done or self._blobs or self.desk.waits or outbox.anything())
+        return not (busy or self._done or self._blobs or self.desk.waits or outbox.anything(self.floor.beyond))
 
     def owed(self) -> list[str]:
         """The locations that are owed something."""
@@ -149,7 +156,7 @@ class Leader:
     def _numbered(self) -> list[Numbered]:
         """What waits, with the numbers that it will have. Only a leader gives any, so this is read outside of the transaction, which holds
         up those who write (SQLite) no longer than it must."""
-        turns = outbox.turns(self._open, self._after, without=self.keys.awaited)
+        turns = outbox.turns(self._open, self._after, without=self.keys.awaited, beyond=self.floor.beyond)
         self.shapes.learn({row.model for turn in turns for row in turn.rows})
         self.keys.ask(turn.stream for turn in turns)
         turns = [turn for turn in turns if self.keys.held(turn.stream) is not None]
@@ -169,7 +176,9 @@ class Leader:
         standing = numbering.heads([*entries.keys() - changed])
         at = {stream: head.at for stream, head in standing.items()} | {uuid.UUID(one.section.stream): one.at for one in given}
         given = [*given, *(self._without_changes(head, number) for head in standing.values())]
-        segment = self._segment(number, now, given)
+        # Asked after the changes were read and numbered: what was committed meanwhile, or had to wait, is not said to be known.
+        self._until = outbox.settled_until(now) or self._until
+        segment = self._segment(number, given)
         recording.intend(segment, self.in_force)
         self.desk.carried(entries, number)
         HotState.objects.filter(pk=1).update(last_segment=number)
@@ -186,7 +195,7 @@ class Leader:
         head = Head(standing.number, standing.digest)
         return Numbered(Section(str(standing.stream_id), segment, self.timeline, head, head, {}), [], [], standing.at)
 
-    def _segment(self, number: int, now: datetime, given: Sequence[Numbered]) -> Segment:
+    def _segment(self, number: int, given: Sequence[Numbered]) -> Segment:
         made_at = self.vault.clock()
         return Segment(
             number=number,
@@ -194,7 +203,7 @@ class Leader:
             timeline=self.timeline,
             name=segments.name_of(number, self.lease.epoch, made_at),
             made_at=made_at,
-            until=now,
+            until=self._until,
             changes=sum(len(one.waiting) for one in given),
             oldest_at=min((one.oldest_at for one in given if one.oldest_at), default=None),
             sections=[[one.section.stream, one.section.before.number + 1, one.section.head.number] for one in given],
@@ -291,6 +300,7 @@ class Leader:
             if lane.went_back:
                 raise WentBack(lane.went_back)
             for placed in lane.placed():
+                self.lease.keep()
                 kind, ident = placed.key
                 if kind == "segment":
                     sent = self._sent.get(ident) or self._sent_before(ident)
@@ -305,12 +315,12 @@ class Leader:
     def _sent_before(self, number: int) -> Sent:
         """A segment of a leader before us, or one that some location has had for long."""
         segment = Segment.objects.get(pk=number)
-        rows = [
-            row.written_at
+        written = [
+            at
             for stream, first, last in segment.sections
-            for row in JournalRow.objects.filter(stream=stream, number__range=(first, last)).only("written_at")
+            for at in JournalRow.objects.filter(stream=stream, number__range=(first, last)).values_list("written_at", flat=True)
         ]
-        return Sent(number, segment.name, segment.sha256, segment.size, rows, None, known=True)
+        return Sent(number, segment.name, segment.sha256, segment.size, written, None, known=True)
 
     def _tell_trouble(self, lane: Lane) -> None:
         told = self._told.get(lane.place.name, "")

@@ -105,10 +105,7 @@ def read(data: bytes, trusted: str) -> tuple[Index, dict[str, bytes]]:
     members = _members(data)
     if INDEX not in members:
         raise BadSegment("it has no index")
-    try:
-        index = _index(verify(json.loads(members[INDEX]), trusted))
-    except (BadSignature, ValueError, KeyError, TypeError) as problem:
-        raise BadSegment(f"its index does not count: {problem}") from None
+    index = _verified(members[INDEX], trusted)
     sealed = {}
     for entry in index.sections:
         data = members.get(f"{entry.stream}.age", b"")
@@ -116,6 +113,25 @@ def read(data: bytes, trusted: str) -> tuple[Index, dict[str, bytes]]:
             raise BadSegment(f"the section of {entry.stream} is not what the index says it is")
         sealed[entry.stream] = data
     return index, sealed
+
+
+def index_at(beginning: bytes, trusted: str) -> Index | None:
+    """The index alone, from the segment's first bytes; None when it is longer than they are. Raises `BadSegment`."""
+    try:
+        header = tarfile.TarInfo.frombuf(beginning[: tarfile.BLOCKSIZE], "utf-8", "strict")
+    except tarfile.HeaderError as problem:
+        raise BadSegment(f"it is no tar: {problem}") from None
+    if header.name != INDEX:
+        raise BadSegment("it does not begin with its index")
+    end = tarfile.BLOCKSIZE + header.size
+    return _verified(beginning[tarfile.BLOCKSIZE : end], trusted) if len(beginning) >= end else None
+
+
+def _verified(signed: bytes, trusted: str) -> Index:
+    try:
+        return _index(verify(json.loads(signed), trusted))
+    except (BadSignature, ValueError, KeyError, TypeError) as problem:
+        raise BadSegment(f"its index does not count: {problem}") from None
 
 
 def _members(data: bytes) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ TAKEOVER = timedelta(seconds=15)
 SILENT = timedelta(minutes=2)
 NOTHING = timedelta()
 
-START = "Start it with manage.py hotbackup; the queue ships every minute meanwhile."
+START = "Start it with manage.py work --only shipper; the queue ships every minute meanwhile."
 DECIDE = (
     "Put the newest database back; or, if what it lacks is given up, start a new timeline: "
     "manage.py hotbackup --new-timeline --as USER --password-file FILE --reason WHY."

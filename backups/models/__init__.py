@@ -1,7 +1,7 @@
 """What the backups app keeps: the catalogue of stored objects, the runs that are owed, and the policy that says when and how long."""
 
 from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
-from backups.models.hot import HotFile, HotState, LossHour, Segment, SegmentCopy, Timeline
+from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
 from backups.models.policy import BackupPolicy
 from backups.models.requests import PolicyChangeRequest
 from backups.models.runs import Act, Heartbeat, Run
@@ -16,6 +16,7 @@ __all__ = [
     "Heartbeat",
     "HotFile",
     "HotState",
+    "KeptSegment",
     "Lease",
     "Location",
     "LossHour",

@@ -1,4 +1,4 @@
-"""Restoring one customer, or one item, from a set into an empty database (P7, P14; design section 8).
+"""Restoring one customer, or one item, from a set or as it was at any second, into an empty database (P7, P14; design section 8).
 
 In this order: the target is reached and found empty; each part becomes a table and its rows are loaded as they are read from the set,
 every chunk checked; every table is read again and its rows compared with the set's by count and sum of digests; then, in one transaction,
@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audit import canonical
-from backups.choosing import Only, Selection, UnknownCustomer, open_chosen
+from backups.choosing import At, Only, Selection, UnknownCustomer, opened
 from backups.errors import ReadBackDiffers
-from backups.exports import UNRECORDED, hand_over
-from backups.reading import FoundSet
+from backups.exports import UNRECORDED, hand_over, origin
+from backups.reading import FoundSet, Moment
 from backups.scratch.contract import Scratch
 from backups.scratch.lines import Tally, fields_of, index_lines
 from backups.scratch.opening import open_scratch
@@ -30,10 +30,12 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class Loaded:
-    """What a database now holds: the tally of each table by its name; `files` are listed there, their bytes are not."""
+    """What a database now holds: the tally of each table by its name; `files` are listed there, their bytes are not. `moment` is None for a
+    set's own state."""
 
     database: str
     found: FoundSet
+    moment: Moment | None = None
     tables: dict[str, Tally] = field(default_factory=dict)
     files: int = 0
     absent: int = 0
@@ -47,17 +49,21 @@ def restore_into(
     *,
     only: Only | None = None,
     set_id: str | None = None,
+    at: At | None = None,
     reason: str = "",
     progress: Progress = lambda _: None,
 ) -> Loaded:
-    """The customer's rows, history, journal and list of files from the newest set or the named one, as tables of the database at `url`.
+    """The customer's rows, history, journal and list of files from the newest set or the named one, or as they were `at` a moment, as
+    tables of the database at `url`.
 
     Raises `TargetInTheWay`, `TargetUnusable`, `ReadBackDiffers`, `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole`,
-    `BadManifest`, `OSError`. The database holds nothing unless it returns.
+    `BadManifest`, `OSError`, with `at` also `NotCovered` and `Gap`. The database holds nothing unless it returns.
     """
-    with open_scratch(url) as scratch:
-        found, reader = open_chosen(vault, customer.pk, set_id)
-        loaded = Loaded(scratch.address, found, notes=reader.notes)
+    with (
+        open_scratch(url) as scratch,
+        opened(vault, customer.pk, set_id=set_id, at=at, only=only, progress=progress) as (found, reader),
+    ):
+        loaded = Loaded(scratch.address, found, reader.moment, notes=reader.notes)
         if isinstance(customer, UnknownCustomer):
             loaded.notes.append(UNRECORDED)
         tables = _load(scratch, Selection(reader, only), loaded, progress)
@@ -102,7 +108,8 @@ def _document(customer: Customer | UnknownCustomer, loaded: Loaded, only: Only |
             "customer": {"id": str(customer.pk), "code": customer.code},
             "set": envelope["set"],
             "night": envelope["night"],
-            "state_at": envelope["snapshot_at"],
+            "state_at": loaded.moment.at.isoformat() if loaded.moment else envelope["snapshot_at"],
+            "moment": loaded.moment.document() if loaded.moment else None,
             "taken_from": list(loaded.found.places),
             "only": str(only) if only else None,
             "tables": {name: {"rows": tally.rows, "sum": tally.sum} for name, tally in loaded.tables.items()},
@@ -133,7 +140,7 @@ def _hand_over(
         vault,
         customer,
         scratch.commit,
-        what=f"restore of {only.model if only else 'everything'} into a database, from the set of {loaded.found.envelope['night']}",
+        what=f"restore of {only.model if only else 'everything'} into a database, {origin(loaded.found, loaded.moment)}",
         path=loaded.database,
         sha256=digest,
         reason=reason,

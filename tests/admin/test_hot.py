@@ -140,7 +140,7 @@ def test_the_figures_of_hour_day_and_month(seen: Seen, places: dict[str, Locatio
 def test_empty_states_say_what_to_do(seen: Seen, people: Any) -> None:
     page = words(seen("olga"))
     assert "There is no location. Name them in L2L_LOCATIONS, then run manage.py init." in page
-    assert "Nobody. Start it with manage.py hotbackup ; the queue ships every minute meanwhile." in page
+    assert "Nobody. Start it with manage.py work --only shipper ; the queue ships every minute meanwhile." in page
     assert "No segment yet." in page
     Location.objects.create(name="primary", url="file:///p")
     page = words(seen("olga"))

@@ -20,7 +20,7 @@ from backups.locations import Named
 from backups.models import BackupSet
 from backups.vault import from_settings
 from subscriptions.models import UploadedContent
-from tests.backups.test_back_up import assert_restored, fill
+from tests.backups.test_back_up import assert_restored, fill, read
 from tests.home import Home
 
 SECRET = "wJalrXUtnFEMI-not-to-be-shown"
@@ -219,6 +219,36 @@ def test_restore_points_lists_the_sets_where_they_are(kept: Any, installation: d
     assert one["set"] == str(BackupSet.objects.get().pk) and one["locations"] == ["offsite"] and one["counts"]["rows"] == 55
     assert any("primary cannot be used" in note for note in said.document["notes"])
     assert one["set"][:8] in run("restore_points", "acme").out
+
+
+def test_restore_points_tells_the_seconds_covered(kept: Any) -> None:
+    assert not run("hotbackup", "--once").failed
+    said = run("restore_points", "acme", "--json")
+    assert [one["location"] for one in said.document["seconds"]] == [None, "primary", "offsite"]
+    assert said.document["covered_until"] and not said.document["gaps"]
+    assert "Any second from " in run("restore_points", "acme").out
+
+
+def test_restore_at_a_moment(kept: Any, tmp_path: Path) -> None:
+    assert not run("hotbackup", "--once").failed
+    said = run("restore", "acme", "--at", "now", "--to", tmp_path / "now", "--json")
+    assert not said.failed and said.document["moment"]["number"] and said.document["state_at"] == said.document["moment"]["at"]
+    assert "has no zone" in run("restore", "acme", "--at", "2026-03-04T02:05:09", "--to", tmp_path / "no").failed
+    early = run("restore", "acme", "--at", "2026-01-01T00:00:00Z", "--to", tmp_path / "early")
+    assert "up to change 0, before the first" in early.out and not early.failed
+    assert read(tmp_path / "early/rows/l2l_subscriptions.datarecord.ndjson") == []
+    late = run("restore", "acme", "--at", "2099-01-01T00:00:00Z", "--to-database", f"sqlite:///{tmp_path}/late.sqlite3")
+    assert "cover this customer until" in late.failed and not (tmp_path / "late.sqlite3").exists()
+    assert not run("restore", "acme", "--at", "now", "--to-database", f"sqlite:///{tmp_path}/now.sqlite3").failed
+
+
+def test_find_tells_the_item_and_its_versions(kept: Any) -> None:
+    said = run("find", "acme", "Changed")
+    assert "l2l_subscriptions.datarecord:7  live" in said.out and "changed by" in said.out
+    (one,) = run("find", "acme", "doc 3.bin", "--json").document["items"]
+    assert [version["kind"] for version in one["versions"]] == ["changed", "added"]
+    assert [found["reference"] for found in run("find", "acme", "Changed", "--in-sets", "--json").document["items"]] == ["7"]
+    assert "--in-sets also reads" in run("find", "acme", "nowhere to be found").failed
 
 
 def test_restore_points_without_a_set_says_how_to_make_one(acme: Any, installation: dict[str, Path]) -> None:

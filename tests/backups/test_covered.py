@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from audit.models import JournalRow, Stream
 from backups.hot import covered
 from backups.hot.covered import NO_BASE, Reach, Silence
-from backups.models import BackupSet, Blob, Copy, Location, Segment, SegmentCopy, Timeline
+from backups.models import BackupSet, Blob, Copy, HotState, Location, Segment, SegmentCopy, Timeline
 
 pytestmark = pytest.mark.django_db
 START = datetime(2026, 3, 10, 14, tzinfo=UTC)
@@ -108,6 +108,15 @@ def test_a_timeline_may_leave_numbers_out(stream: Stream, places: dict[str, Loca
     segments([1, 2, 3, 6, 7], places)
     assert covered.reaches(stream.pk)[0].until == at(29)
     Timeline.objects.create(number=2, started_at=at(55), started_by="olga", reason="a test", first_segment=6)
+    assert covered.reaches(stream.pk)[0] == Reach("primary", False, FIRST, at(69))
+
+
+def test_what_was_removed_is_not_missing(stream: Stream, places: dict[str, Location]) -> None:
+    a_set(stream, places.values(), segment=2, seconds=22)
+    segments([6, 7], places)
+    HotState.objects.create(removed_to=4)
+    assert covered.reaches(stream.pk)[0].ends.startswith("Segment 5 is missing")
+    HotState.objects.update(removed_to=5)
     assert covered.reaches(stream.pk)[0] == Reach("primary", False, FIRST, at(69))
 
 

@@ -17,10 +17,11 @@ from django.db import connection, transaction
 
 import audit
 from audit import chain, history_text, registry
-from audit.models import Event, JournalRow, Stream
+from audit import clock as clocks
+from audit.models import ChainHead, Event, JournalRow, Stream
 from backups.hot import shipper
 from backups.hot.numbering import moment
-from backups.models import BackupSet
+from backups.models import BackupSet, HotState, Timeline
 from backups.nightly import back_up
 from backups.reading import find_sets
 from backups.vault import Vault
@@ -278,6 +279,8 @@ def recompute(customer: Any, number: int) -> None:
         if row.number == number:
             text = history_text.texts(protected, [row.history_id])[row.history_id]
             row.leaf = chain.leaf(bytes.fromhex(row.salt), chain.change_content(row.model, moment(row.written_at), text))
+        if row.number > head.number + 1:
+            head = chain.Head(row.number - 1, head.digest)  # a timeline begins
         head = chain.following(head, row.leaf)
         raw(f"UPDATE {JOURNAL} SET leaf = '{row.leaf}', digest = '{head.digest}' WHERE id = {row.pk}")
     raw(f"UPDATE l2l_audit_chainhead SET digest = '{head.digest}' WHERE number = {head.number}")
@@ -294,6 +297,30 @@ def test_purged_content_leaves_a_leaf_and_is_no_fault(filled: Any, acme: Any, va
     )
     found = proved(vault, acme)
     assert (found.proof, found.proof_text) == ("proved", "")
+
+
+def begin_timeline(customer: Any, highest: int) -> Timeline:
+    """As when the database went back, and locations know changes up to `highest` that it lacks."""
+    head = ChainHead.objects.get(pk=customer.pk)
+    state = HotState.objects.get(pk=1)
+    line = {"number": 2, "first_segment": state.last_segment + 10, "forks": {str(customer.pk): [head.number, head.digest, highest]}}
+    timeline = Timeline(started_at=clocks.now(), started_by="olga", reason="a test", **line)
+    timeline.save(force_insert=True)
+    ChainHead.objects.filter(pk=customer.pk).update(number=highest)
+    HotState.objects.filter(pk=1).update(timeline=2, last_segment=state.last_segment + 9)
+    return timeline
+
+
+def test_numbers_that_an_abandoned_timeline_had_are_no_gap(filled: Any, acme: Any, vault: Vault) -> None:
+    shipper.ship_once(vault)
+    begin_timeline(acme, 20)
+    assert [proved(vault, acme).proof_text for _ in range(2)] == ["", ""]  # before any change, and with that set as the last one
+    filled["P-1"].data = {"Name": "newer"}
+    filled["P-1"].save()
+    shipper.ship_once(vault)
+    assert [(one.proof_text, one.journal_number) for one in (proved(vault, acme), proved(vault, acme))] == [("", 21), ("", 21)]
+    raw(f"DELETE FROM {JOURNAL} WHERE number = 4")
+    assert "of the changes up to it 9 are there" in proved(vault, acme).proof_text
 
 
 # Nothing is raised falsely

@@ -93,7 +93,10 @@ def test_a_clock_that_is_behind_makes_no_negative_age() -> None:
 def test_nobody_leads() -> None:
     nobody = replace(FINE, shipping=Shipping())
     assert judged(nobody).state is State.BROKEN
-    assert "No shipper leads; none ever did. Start it with manage.py hotbackup; the queue ships every minute meanwhile." in reasons(nobody)
+    assert (
+        "No shipper leads; none ever did. Start it with manage.py work --only shipper; the queue ships every minute meanwhile."
+        in reasons(nobody)
+    )
     between = replace(FINE, shipping=Shipping(ticked_at=AT - timedelta(seconds=8)))
     assert judged(between).state is State.AT_RISK and "takes over" in reasons(between)
     silent = replace(FINE, shipping=replace(SHIPS, ticked_at=AT - timedelta(minutes=3)))

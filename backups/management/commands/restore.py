@@ -1,7 +1,8 @@
-"""`manage.py restore CUSTOMER [--set ID] [--location NAME] [--only MODEL[:REFERENCE]] (--to FOLDER | --to-database URL)`."""
+"""`manage.py restore CUSTOMER [--set ID | --at TIME] [--location NAME] [--only MODEL[:REFERENCE]] (--to FOLDER | --to-database URL)`."""
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,17 @@ from audit import actors
 from audit.commands import BackOfficeCommand
 from audit.sizes import in_units
 from backups import vault as vaults
-from backups.choosing import Only, customer_called
+from backups.choosing import At, Only, customer_called
 from backups.errors import BackupError
 from backups.manifest import BadManifest
-from backups.reading import FoundSet
+from backups.reading import FoundSet, Moment
 from backups.restore import Report, restore
 from backups.scratch.restoring import Loaded, restore_into
 from backups.stores.contract import StoreError
 
 
 class Command(BackOfficeCommand):
-    help = "Restores a customer's content, or one item of it, from a backup set into a folder or an empty database."
+    help = "Restores a customer's content, or one item of it, from a backup set or as of any second, into a folder or an empty database."
     known = (BackupError, StoreError, BadManifest)
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,7 +35,14 @@ class Command(BackOfficeCommand):
             metavar="URL",
             help="sqlite:///path of a new file, or postgres://user@host/name of an empty database; its password in PGPASSWORD or ~/.pgpass",
         )
-        parser.add_argument("--set", metavar="ID", dest="set_id", help="the set's id or its beginning; the newest one when left out")
+        source = parser.add_mutually_exclusive_group()
+        source.add_argument(
+            "--at",
+            type=_moment,
+            metavar="TIME",
+            help="the state at that moment, e.g. 2026-03-04T02:05:09+01:00; 'now' for the newest second that sets and segments cover",
+        )
+        source.add_argument("--set", metavar="ID", dest="set_id", help="the set's id or its beginning; the newest one when left out")
         parser.add_argument("--location", metavar="NAME", help="take everything from this location alone")
         parser.add_argument("--only", type=Only.of_text, metavar="MODEL[:REFERENCE]", help="one model, or one item, e.g. datarecord:P-17")
         parser.add_argument("--reason", default="", help="why it is restored; stands in the list of exports")
@@ -46,6 +54,7 @@ class Command(BackOfficeCommand):
         to: Path | None,
         to_database: str | None,
         set_id: str | None,
+        at: At | None,
         location: str | None,
         only: Only | None,
         reason: str,
@@ -53,7 +62,7 @@ class Command(BackOfficeCommand):
     ) -> None:
         whose = customer_called(customer)
         vault = vaults.from_settings().only(location)
-        how: dict[str, Any] = {"only": only, "set_id": set_id, "reason": reason, "progress": self.progress()}
+        how: dict[str, Any] = {"only": only, "set_id": set_id, "at": at, "reason": reason, "progress": self.progress()}
         with actors.acting(actors.of_shell("restore", reason)):
             if to is None:
                 loaded = restore_into(vault, whose, to_database or "", **how)
@@ -63,27 +72,46 @@ class Command(BackOfficeCommand):
         self.report(_lines(report), _document(report))
         if not report.good:
             raise CommandError(
-                f"{len(report.absent)} files were absent when the set was made, such as {report.absent[0]}; all else is restored."
+                f"The bytes of {len(report.absent)} files are in no backup, such as those of {report.absent[0]}; all else is restored."
             )
 
 
-def _head(found: FoundSet) -> str:
+def _moment(text: str) -> At:
+    try:
+        return At.of_text(text)
+    except ValueError as problem:
+        raise ArgumentTypeError(str(problem)) from None
+
+
+def _head(found: FoundSet, moment: Moment | None) -> str:
+    if moment is not None:
+        made = f"made {moment.effective_at.isoformat()}" if moment.effective_at else "before the first"
+        return f"State at {moment.at.isoformat()}: up to change {moment.number}, {made}; from set {found.id[:8]}{_segments(moment)}"
     return f"Set {found.id[:8]} for the night of {found.envelope['night']}, state at {found.envelope['snapshot_at']}"
 
 
-def _set_of(found: FoundSet) -> dict[str, Any]:
-    return {"set": found.id, "night": found.envelope["night"], "state_at": found.envelope["snapshot_at"]}
+def _segments(moment: Moment) -> str:
+    return f" and segments {moment.segments[0]} to {moment.segments[1]}" if moment.segments else ""
+
+
+def _set_of(found: FoundSet, moment: Moment | None) -> dict[str, Any]:
+    return {
+        "set": found.id,
+        "night": found.envelope["night"],
+        "state_at": moment.at.isoformat() if moment else found.envelope["snapshot_at"],
+        "moment": moment.document() if moment else None,
+    }
 
 
 def _lines(report: Report) -> list[str]:
-    lines = [_head(report.found)]
+    lines = [_head(report.found, report.moment)]
     lines += [f"  {name}: {count:,}" for name, count in report.counts.items()]
     lines += [f"  files: {report.files:,} ({in_units(report.file_bytes)})"]
     return [*lines, *(f"  Note: {note}" for note in report.notes), f"Restored, every byte checked, to {report.folder}"]
 
 
 def _document(report: Report) -> dict[str, Any]:
-    return _set_of(report.found) | {
+    return _set_of(report.found, report.moment) | {
         "folder": str(report.folder),
         "rows": report.counts,
         "files": report.files,
@@ -94,7 +122,7 @@ def _document(report: Report) -> dict[str, Any]:
 
 
 def _lines_of_loaded(loaded: Loaded) -> list[str]:
-    lines = [_head(loaded.found), *(f"  {name}: {tally.rows:,}" for name, tally in loaded.tables.items())]
+    lines = [_head(loaded.found, loaded.moment), *(f"  {name}: {tally.rows:,}" for name, tally in loaded.tables.items())]
     if loaded.files:
         lines.append(
             f"  {loaded.files:,} files are listed, {loaded.absent:,} of them absent from the set; 'restore --to' brings their bytes"
@@ -103,7 +131,7 @@ def _lines_of_loaded(loaded: Loaded) -> list[str]:
 
 
 def _document_of_loaded(loaded: Loaded) -> dict[str, Any]:
-    return _set_of(loaded.found) | {
+    return _set_of(loaded.found, loaded.moment) | {
         "database": loaded.database,
         "tables": {name: {"rows": tally.rows, "sum": tally.sum} for name, tally in loaded.tables.items()},
         "files": loaded.files,
