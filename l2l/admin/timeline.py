@@ -29,7 +29,7 @@ from backups.hot import covered, seeking
 from backups.hot.covered import SILENCE, Reach
 from backups.models import BackupSet
 from l2l.admin import zoom as zooms
-from l2l.admin.zoom import DAY, HOUR, NoMoment, Zoom, written
+from l2l.admin.zoom import DAY, HOUR, SECOND, NoMoment, Zoom, written
 from subscriptions.models import Customer
 
 MICROSECOND = timedelta(microseconds=1)
@@ -124,6 +124,8 @@ class Picked:
     local: str
     reaches: list[tuple[Reach, bool]]
     last: ShownChange | None
+    find_url: str
+    live_url: str
 
     @property
     def anywhere(self) -> bool:
@@ -261,7 +263,27 @@ def _shown_set(one: BackupSet, places: list[str]) -> ShownSet:
 def _picked(customer: Customer, at: datetime, reaches: Sequence[Reach], behind: int, user: Any) -> Picked:
     before = _changes(customer.pk, behind - 1, behind, user) if behind > 1 else []
     local = f"{at.astimezone(ZoneInfo(customer.zone)):%-d %b %Y, %H:%M:%S} {customer.zone}" if customer.zone != "UTC" else ""
-    return Picked(at, written(at), local, [(reach, reach.holds(at)) for reach in reaches], before[0] if before else None)
+    held = [(reach, reach.holds(at)) for reach in reaches]
+    find_url = _url("l2l_subscriptions_customer_find", customer.pk)
+    return Picked(at, written(at), local, held, before[0] if before else None, find_url, _live_url(customer, at, user))
+
+
+def _live_url(customer: Customer, at: datetime, user: Any) -> str:
+    """Where the moment is asked for in the live tables, by whole seconds: the one that ends with or after it."""
+    if not user.has_perm("l2l_backups.add_liverestorerequest"):
+        return ""
+    second = at if not at.microsecond else at.replace(microsecond=0) + SECOND
+    asked = urlencode({"customer": str(customer.pk), "state": "at", "at": f"{second:%Y-%m-%dT%H:%M:%S}"})
+    address = _url("l2l_backups_liverestorerequest_add")
+    return f"{address}?{asked}" if address else ""
+
+
+def _url(name: str, *arguments: Any) -> str:
+    """The address of a page of the admin; empty where there is no such page."""
+    try:
+        return reverse(f"admin:{name}", args=arguments)
+    except NoReverseMatch:
+        return ""
 
 
 def _changes(stream: uuid.UUID, first: int, behind: int, user: Any) -> list[ShownChange]:
@@ -306,13 +328,6 @@ def _told(stream: uuid.UUID, label: str, ids: Sequence[int], user: Any) -> dict[
     rows = history.objects.filter(history_stream=stream, history_id__in=ids)
     columns = ("history_id", "history_type", "history_actor", "history_change_reason", pk, reference)
     return {
-        key: (name, WORDS[kind].lower(), str(called), actor, reason or "", _history_url(opts, row))
+        key: (name, WORDS[kind].lower(), str(called), actor, reason or "", _url(f"{opts.app_label}_{opts.model_name}_history", row))
         for key, kind, actor, reason, row, called in rows.values_list(*columns)
     }
-
-
-def _history_url(opts: Any, key: Any) -> str:
-    try:
-        return reverse(f"admin:{opts.app_label}_{opts.model_name}_history", args=[key])
-    except NoReverseMatch:
-        return ""
