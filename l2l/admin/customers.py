@@ -31,6 +31,7 @@ from backups.admin.locations import Owed, owed_by_location
 from backups.admin.sets import STANDINGS, standing_of, whole_at
 from backups.errors import BackupError
 from backups.models import BackupSet, LiveRestore, LiveRestoreRequest, Location, Run
+from l2l.admin.timeline import page_of
 from subscriptions import terms
 from subscriptions.admin import state_of
 from subscriptions.models import Customer, Export, Subscription
@@ -135,6 +136,7 @@ class CustomerAdmin(TrackedAdmin):
         return [
             self.view_path("<path:object_id>/overview/", self.overview_view, "overview"),
             self.view_path("<path:object_id>/back-up/", self.back_up_view, "back_up"),
+            self.view_path("<path:object_id>/timeline/", self.timeline_view, "timeline"),
             *super().get_urls(),
         ]
 
@@ -192,6 +194,14 @@ class CustomerAdmin(TrackedAdmin):
             may_back_up=request.user.has_perm(RUN_BACKUP),
             may_change=self.has_change_permission(request, customer),
         )
+
+    def timeline_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Sets, covered seconds and every change, from which a moment is picked."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        customer = self.visible_object(request, object_id)
+        context = page_of(customer, request.user, request.GET, clock.now())
+        return self.page(request, "back_office/timeline.html", f"Timeline of {customer}", original=customer, **context)
 
     def back_up_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Asks first; its POST queues a run, on whose page one sees it work."""

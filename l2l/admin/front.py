@@ -19,7 +19,10 @@ from audit.moments import in_utc
 from audit.states import State
 from audit.two_person import TwoPersonRequest
 from backups import heartbeats, queueing
+from backups.admin.charts import KINDS
+from backups.admin.hot import figures_for
 from backups.admin.locations import Owed, copies_text, owed_by_location
+from backups.hot.standing import Standing, judged
 from backups.models import BackupSet, LiveRestoreRequest, Location, PolicyChangeRequest, Run
 from backups.slots import night_of
 from subscriptions.admin import of_visible_customers
@@ -61,10 +64,13 @@ def front_page(user: Any) -> dict[str, Any]:
     """The context of the front page for one person: numbers of the customers that they may see."""
     protection = protection_now(user)
     places = places_now() if user.has_perm("l2l_backups.view_location") else []
+    standing = judged(figures_for(user, clock.now())) if user.has_perm("l2l_backups.view_hotstate") else None
     return {
         "protection": protection,
         "places": places,
-        "todos": list(todos(user, protection, places)),
+        "standing": standing,
+        "standing_kind": KINDS[standing.state] if standing else "",
+        "todos": [*_hot_todos(standing), *todos(user, protection, places)],
         "chart": stored_per_night(user),
         "may_see_sets": user.has_perm("l2l_backups.view_backupset"),
         "may_see_customers": user.has_perm("l2l_subscriptions.view_customer"),
@@ -121,6 +127,13 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     if protection.complete:
         some = "One customer's newest set is" if protection.complete == 1 else f"The newest sets of {protection.complete} customers are"
         yield Todo("warn", "Backup", f"{some} not yet at every required location.", _customers())
+
+
+def _hot_todos(standing: Standing | None) -> Iterator[Todo]:
+    """Whether P2 is kept, and what to do where it is not."""
+    for finding in standing.findings if standing else ():
+        link = reverse("admin:l2l_backups_hotstate_changelist")
+        yield Todo(KINDS[finding.state], "Hot backups", f"{finding.reason} {finding.todo}", link)
 
 
 def _queue_todos(user: Any) -> Iterator[Todo]:

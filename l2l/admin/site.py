@@ -37,6 +37,7 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     (
         "Backups",
         [
+            ("Hot backups", "flash_on", "l2l_backups_hotstate_changelist", "l2l_backups.view_hotstate"),
             ("Nights", "nights_stay", "l2l_backups_run_changelist", "l2l_backups.view_run"),
             ("Backup policy", "policy", "l2l_backups_backuppolicy_changelist", "l2l_backups.view_backuppolicy"),
             ("Policy requests", "how_to_reg", "l2l_backups_policychangerequest_changelist", "l2l_backups.view_policychangerequest"),

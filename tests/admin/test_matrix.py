@@ -20,7 +20,7 @@ from django_q.models import Failure, OrmQ, Schedule
 
 import audit
 from audit.models import Event, Grant
-from backups.models import BackupPolicy, LiveRestoreRequest, Location, PolicyChangeRequest
+from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest
 from backups.policies import ensure_first_policy
 from l2l import schedules
 from tests.admin.conftest import Belongings
@@ -73,6 +73,7 @@ MODELS = {
     "l2l_subscriptions_export": Model(OWN),
     "l2l_backups_backupset": Model(OWN),
     "l2l_backups_run": Model(OWN),
+    "l2l_backups_hotstate": Model(OWN),
     "l2l_backups_location": Model(BACKUPS),
     "l2l_backups_blob": Model(BACKUPS),
     "l2l_backups_copy": Model(BACKUPS),
@@ -91,6 +92,7 @@ MODELS = {
 OPERATORS = frozenset({"root", "olga"})
 OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_subscriptions_customer_overview": (OWN, NOBODY),
+    "l2l_subscriptions_customer_timeline": (OWN, NOBODY),
     "l2l_subscriptions_customer_back_up": (OPERATORS, OPERATORS),
     "l2l_backups_run_act": (OPERATORS, OPERATORS),
     # Asked for by olga: she may call it off, and only others may decide.
@@ -183,6 +185,7 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         audit.events.record(audit.events.Event.SIGNED_OUT)
     return {
         "l2l_backups_backuppolicy": BackupPolicy.objects.get(),
+        "l2l_backups_hotstate": HotState.objects.get_or_create(pk=1)[0],
         "l2l_backups_policychangerequest": asked,
         "l2l_audit_event": Event.objects.first(),
         "l2l_audit_grant": grant,
