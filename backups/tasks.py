@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from audit import actors, evidence
-from backups import heartbeats, keyfiles, queueing, runs
+from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
 from backups.hot import shipper
 from backups.models import Run
@@ -26,6 +26,8 @@ def look() -> None:
     with actors.acting("worker", reason="what is due", source="look"):
         runs.owe_nights(now)
         runs.recover(now)
+        item_exports.recover(now)
+        item_exports.expire(now)
     queueing.queue_due(now)
     queueing.forget_failures()
     heartbeats.forget_old(now)
@@ -53,6 +55,13 @@ def work_off(run_ids: Sequence[int]) -> list[str]:
 def _attempted(vault: Vault, run: Run) -> bool:
     with actors.acting("worker", reason="a run that is due", source=f"run:{run.pk}"):
         return runs.attempted(vault, run)
+
+
+def export_item(pk: int) -> str:
+    """Takes one item that a person asked for from the backups; returns what became of it."""
+    heartbeats.beat(WORKER)
+    made = item_exports.make(vaults.from_settings(), pk)
+    return made.state if made else "not waiting"
 
 
 def ship_if_unled() -> bool:
