@@ -51,6 +51,7 @@ class Event(StrEnum):
     POLICY_CHANGED = "policy:changed"
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
+    PROOF_FAILED = "proof:failed"
     HOT_UNLED = "hot:unled"
     HOT_STOPPED = "hot:stopped"
     TIMELINE_BEGUN = "timeline:begun"
@@ -89,6 +90,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.POLICY_CHANGED: frozenset({"version", "approved_by"}),
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
+    Event.PROOF_FAILED: frozenset({"night", "set", "altered", "unknown", "back", "gone", "chain"}),
     Event.HOT_UNLED: frozenset({"seconds", "segment"}),
     Event.HOT_STOPPED: frozenset({"segment"}),
     Event.TIMELINE_BEGUN: frozenset({"timeline", "forks"}),

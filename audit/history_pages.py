@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -45,14 +45,36 @@ class StoredVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a change is kept: its number in its stream's chain (None while it waits for one), the segment that it was shipped in, and in
+    words, each with the kind of its badge, at which places it is durable."""
+
+    number: int | None
+    segment: int | None
+    words: tuple[tuple[str, str], ...]
+
+
+# By a model's label and ids of its history rows.
+Keeper = Callable[[str, Sequence[int]], dict[int, Kept]]
+_keepers: list[Keeper] = []
+
+
+def register_keeper(keeper: Keeper) -> None:
+    """Who knows where changes are kept: the app that keeps them, when it is loaded."""
+    if keeper not in _keepers:
+        _keepers.append(keeper)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One history row in words."""
+    """One history row in words; `kept` is None where nobody keeps changes, and for a history row that the journal tells nothing of."""
 
     row: Any
     kind: str
     word: str
     changes: list[Change]
     files: list[StoredVersion]
+    kept: Kept | None = None
 
 
 def rows_of(model: type[models.Model], key: str) -> Any:
@@ -74,7 +96,15 @@ def entries(model: type[models.Model], newest_first: Sequence[Any], older: Any |
     """The rows in words, each compared with the one before it; `older` is the row before the last of them."""
     names = _names(model, [*newest_first, *([older] if older else [])])
     pairs = zip(newest_first, [*newest_first[1:], older], strict=True)
-    return [_entry(model, row, before, names) for row, before in pairs]
+    kept = _kept(model, [row.history_id for row in newest_first])
+    return [_entry(model, row, before, names, kept.get(row.history_id)) for row, before in pairs]
+
+
+def _kept(model: type[models.Model], history_ids: Sequence[int]) -> dict[int, Kept]:
+    found: dict[int, Kept] = {}
+    for keeper in _keepers:
+        found |= keeper(model._meta.label_lower, history_ids)
+    return found
 
 
 def values_of(model: type[models.Model], row: Any) -> list[Change]:
@@ -91,8 +121,8 @@ def files_of(model: type[models.Model], row: Any) -> list[StoredVersion]:
     ]
 
 
-def _entry(model: type[models.Model], row: Any, before: Any | None, names: Names) -> Entry:
-    return Entry(row, row.history_type, WORDS[row.history_type], _changes(model, row, before, names), files_of(model, row))
+def _entry(model: type[models.Model], row: Any, before: Any | None, names: Names, kept: Kept | None) -> Entry:
+    return Entry(row, row.history_type, WORDS[row.history_type], _changes(model, row, before, names), files_of(model, row), kept)
 
 
 def _changes(model: type[models.Model], row: Any, before: Any | None, names: Names) -> list[Change]:

@@ -99,7 +99,7 @@ def _copy(protected: Protected, alias: str) -> str:
     columns = [quote(field.column) for field in (pk, *others)]
     # PostgreSQL takes a bare parameter in a SELECT for text.
     facts = [f"%s::{history.get_field(name).db_type(connection)}" if postgresql else "%s" for name in FACTS]
-    tables, stream = _path(protected, alias)
+    tables, stream = path_to_stream(protected, alias)
     return (
         f"INSERT INTO {quote(history.db_table)} ({', '.join((*columns, *FACTS, 'history_stream'))}) "  # noqa: S608
         f"SELECT {', '.join((*(f't0.{column}' for column in columns), *facts, stream))} "
@@ -121,12 +121,12 @@ def _journal(protected: Protected, alias: str) -> str:
 def _find_streams(protected: Protected, alias: str) -> str:
     quote = _quote(alias)
     target = protected.model._meta.get_field(protected.hops[0]).target_field  # type: ignore[union-attr]
-    ((parent, _), *further), stream = _path(protected, alias)
+    ((parent, _), *further), stream = path_to_stream(protected, alias)
     joins = "".join(f" JOIN {table} ON {condition}" for table, condition in further)
     return f"SELECT DISTINCT {stream} FROM {parent}{joins} WHERE t1.{quote(target.column)} IN"  # noqa: S608
 
 
-def _path(protected: Protected, alias: str) -> tuple[list[tuple[str, str]], str]:
+def path_to_stream(protected: Protected, alias: str) -> tuple[list[tuple[str, str]], str]:
     """The tables between a row (`t0`) and its customer, each with the condition that joins it, and the expression for the stream."""
     connection = connections[alias]
     quote, model, tables = _quote(alias), protected.model, []

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from audit import canonical, rows
 from audit.history_sql import batches
@@ -27,26 +28,29 @@ def shape_of(protected: Protected) -> RowShape:
     return found
 
 
-def texts(protected: Protected, history_ids: Sequence[int], alias: str = "default") -> dict[int, bytes]:
-    """The canonical JSON of these history rows, with all their present columns; an id without a row is left out."""
+def texts(protected: Protected, history_ids: Sequence[int], connection: BaseDatabaseWrapper | None = None) -> dict[int, bytes]:
+    """The canonical JSON of these history rows, with all their present columns; an id without a row is left out. `connection` is another
+    one than the default one, such as a snapshot's."""
     found: dict[int, bytes] = {}
     for batch in batches(history_ids):
-        found |= _texts(protected.history_model, batch, alias)
+        found |= _texts(protected.history_model, batch, connection or connections["default"])
     return found
 
 
-def texts_of_shape(protected: Protected, shape: RowShape, history_ids: Sequence[int], alias: str = "default") -> dict[int, bytes] | None:
+def texts_of_shape(
+    protected: Protected, shape: RowShape, history_ids: Sequence[int], connection: BaseDatabaseWrapper | None = None
+) -> dict[int, bytes] | None:
     """As `texts`, with the columns of that shape; None when one of them is no longer kept."""
     present = {column.name: column for column in rows.columns(protected.history_model)}
     wanted = [column["name"] for column in canonical_columns(shape)]
     if wanted == list(present):
-        return texts(protected, history_ids, alias)
+        return texts(protected, history_ids, connection)
     if not present.keys() >= set(wanted):
         return None
     return {
         history_id: canonical.dump_bytes({name: rows.to_json(present[name], values[present[name].attname]) for name in wanted})
         for batch in batches(history_ids)
-        for history_id, values in _values(protected.history_model, batch, alias).items()
+        for history_id, values in _values(protected.history_model, batch, connection or connections["default"]).items()
     }
 
 
@@ -55,11 +59,11 @@ def canonical_columns(shape: RowShape) -> list[Mapping[str, Any]]:
     return list(json.loads(shape.columns))
 
 
-def _texts(history: type[models.Model], history_ids: Sequence[int], alias: str) -> dict[int, bytes]:
-    statement = _statement(history, alias)
+def _texts(history: type[models.Model], history_ids: Sequence[int], connection: BaseDatabaseWrapper) -> dict[int, bytes]:
+    statement = _statement(history, connection.alias)
     if statement is None:
-        return {key: rows.row_json(history, values).encode() for key, values in _values(history, history_ids, alias).items()}
-    with connections[alias].cursor() as cursor:
+        return {key: rows.row_json(history, values).encode() for key, values in _values(history, history_ids, connection).items()}
+    with connection.cursor() as cursor:
         cursor.execute(f"{statement} ({','.join(['%s'] * len(history_ids))})", list(history_ids))
         return {key: text.encode() if isinstance(text, str) else bytes(text) for key, text in cursor.fetchall()}
 
@@ -76,7 +80,8 @@ def _statement(history: type[models.Model], alias: str) -> str | None:
     return f"SELECT {key}, {text.sql} FROM {quote(history._meta.db_table)} WHERE {key} IN"  # noqa: S608  (names from the models)
 
 
-def _values(history: type[models.Model], history_ids: Sequence[int], alias: str) -> dict[int, dict[str, Any]]:
+def _values(history: type[models.Model], history_ids: Sequence[int], connection: BaseDatabaseWrapper) -> dict[int, dict[str, Any]]:
     names = [column.attname for column in rows.columns(history)]
-    found: Any = models.QuerySet(history, using=alias).filter(pk__in=history_ids).values(*names)
-    return {values["history_id"]: values for values in found}
+    wanted: models.QuerySet[Any, Any] = models.QuerySet(history).filter(pk__in=history_ids).values_list(*names)
+    found = wanted.query.get_compiler(connection=connection).results_iter(tuple_expected=True)
+    return {values["history_id"]: values for values in (dict(zip(names, row, strict=True)) for row in found)}

@@ -9,4 +9,8 @@ class BackupsConfig(AppConfig):
     verbose_name = "Backups"
 
     def ready(self) -> None:
+        from audit.history_pages import register_keeper
+        from backups import whereabouts
+
         give_back_large_blocks()
+        register_keeper(whereabouts.kept)

@@ -20,13 +20,14 @@ from audit.fields import TrackedFileField
 from audit.files import read_stored
 from audit.models import ChainHead, JournalRow, RowShape
 from audit.registry import Protected
-from backups import spool
+from backups import proof, spool
 from backups.chunks import MAX_PLAIN_BYTES, Chunk, batched, cut, cut_file
 from backups.depositing import Deposit, Slip
 from backups.manifest import Part
 from backups.models import BackupSet, HotState, StoredFile
 from backups.snapshot import Snapshot, snapshot
 from backups.vault import Vault
+from backups.verdicts import Verdict
 
 FILES_WAITING = 1000
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -64,6 +65,7 @@ class ContentReader:
         self.progress = progress
         self._told_at, self._rows = time.monotonic(), 0
         self.shapes: list[dict[str, Any]] = []
+        self.verdict = Verdict()
 
     def read(self) -> list[Part]:
         """The parts in the order of restoring; every chunk is stored or on its way when it returns."""
@@ -80,9 +82,16 @@ class ContentReader:
                         _write_names(listing, moment, protected, one, self.stream)
                         file_lists.append((protected, one, listing))
                 drafts.append(self._journal_part(moment))
+                self._prove(moment)
             drafts += [self._files_part(protected, one, listed) for protected, one, listed in file_lists]
         self.deposit.seal_rest()
         return [draft.finished() for draft in drafts]
+
+    def _prove(self, moment: Snapshot) -> None:
+        self.verdict = proof.prove(moment, self.set)
+        self.set.proof, self.set.proof_text = self.verdict.result, self.verdict.text
+        self.set.proved_at = self.vault.clock()
+        self.deposit.lease.keep()
 
     def _note_journal(self, moment: Snapshot) -> None:
         """Where the stream's chain and the segments stand: from there the seconds after this set go on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -26,15 +26,19 @@ def words(counts: Mapping[str, int], joint: str = ", ") -> str:
 
 @dataclass(slots=True)
 class Day:
-    """One night, called by the day on which it begins; `counts` by the columns of a night's report. `ahead`: it has not begun."""
+    """One night, called by the day on which it begins; `counts` by the columns of a night's report. `ahead`: it has not begun. `broken`:
+    the proof of one of its sets found rows that are not as history says."""
 
     night: date
     ahead: bool = False
+    broken: bool = False
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
         """`bad`, `warn`, `info`, `good`, or nothing where no set is owed."""
+        if self.broken:
+            return "bad"
         return next((kind for kind, columns in KINDS.items() if any(self.counts.get(one) for one in columns)), "")
 
     @property
@@ -47,14 +51,17 @@ class Day:
 
     @property
     def words(self) -> str:
-        return words(self.counts) or "nothing was owed"
+        return (words(self.counts) or "nothing was owed") + (", a proof is broken" if self.broken else "")
 
 
-def calendar(counted: Iterable[tuple[date, str, bool, int]], newest: date, *, weeks: int = WEEKS) -> list[list[Day]]:
-    """Whole weeks from Monday to Sunday, the last one with `newest` in it. `counted` are (night, run's state, late, number)."""
+def calendar(
+    counted: Iterable[tuple[date, str, bool, int]], newest: date, *, weeks: int = WEEKS, broken: Collection[date] = ()
+) -> list[list[Day]]:
+    """Whole weeks from Monday to Sunday, the last one with `newest` in it. `counted` are (night, run's state, late, number); `broken` the
+    nights with a set whose proof is broken."""
     monday = newest - timedelta(days=newest.weekday())
     first = monday - timedelta(weeks=weeks - 1)
-    days = {day: Day(day, ahead=day > newest) for day in (first + timedelta(days=number) for number in range(7 * weeks))}
+    days = {day: Day(day, day > newest, day in broken) for day in (first + timedelta(days=number) for number in range(7 * weeks))}
     for night, state, late, count in counted:
         if night in days:
             column = column_of(state, late)

@@ -17,7 +17,7 @@ from typing import Any
 
 from audit import canonical, chain
 from audit.models import Stream
-from backups import catalogue, catching_up, leases, leftovers
+from backups import catalogue, catching_up, leases, leftovers, proof
 from backups.catalogue import Inventory
 from backups.catching_up import Shelves
 from backups.content import ContentReader
@@ -32,6 +32,7 @@ from backups.sealing import Sealed, StreamKey, seal
 from backups.slots import night_of
 from backups.statements import insert, save
 from backups.vault import Vault
+from backups.verdicts import Verdict
 
 Progress = Callable[[str], None]
 
@@ -53,8 +54,9 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Whether all that was promised is there: whole at every required location, and no file absent."""
-        return self.backup_set.protected_at is not None and not self.backup_set.absent_files
+        """Whether all that was promised is there: whole at every required location, no file absent, and the rows are what history says."""
+        one = self.backup_set
+        return one.protected_at is not None and not one.absent_files and one.proof == BackupSet.Proof.PROVED
 
 
 def back_up(
@@ -149,12 +151,12 @@ def _make(
         parts = content.read()
         deposit.finish()
         damaged = catching_up.recheck(vault, shelves, found, backup_set.stream_id, lease, deposit.used)
-        body, envelope = _register(vault, backup_set, deposit, parts, _sealed_body(backup_set, parts, content.shapes, key))
+        body, envelope = _register(vault, backup_set, deposit, content.verdict, parts, _sealed_body(backup_set, parts, content.shapes, key))
         everywhere = _place_last(deposit, backup_set, body, envelope)
         if damaged or not everywhere:
             deposit.record()
             catching_up.catch_up(vault, shelves, backup_set.stream_id, lease)
-        whole_at = _finish(vault, backup_set, deposit, give_back=found.in_order)
+        whole_at = _finish(vault, backup_set, deposit, content.verdict, give_back=found.in_order)
     finally:
         deposit.close()
     shelves.troubles.update({lane.place.name: lane.trouble for lane in lanes if lane.trouble})
@@ -187,7 +189,9 @@ class _Made:
         return Errand(self.blob.id, self.blob.name, self.blob.sha256, given=self.data)
 
 
-def _register(vault: Vault, backup_set: BackupSet, deposit: Deposit, parts: list[Part], body: Sealed) -> tuple[_Made, _Made]:
+def _register(
+    vault: Vault, backup_set: BackupSet, deposit: Deposit, verdict: Verdict, parts: list[Part], body: Sealed
+) -> tuple[_Made, _Made]:
     """The set names its blobs, from now on; its body and its envelope are intended. One transaction."""
     stream, ident = backup_set.stream_id, str(backup_set.id)
     with leases.fenced(deposit.lease):
@@ -195,7 +199,7 @@ def _register(vault: Vault, backup_set: BackupSet, deposit: Deposit, parts: list
         _count(backup_set, parts, deposit)
         named = catalogue.register_blobs(deposit.lease, backup_set, deposit.used)
         stored_body = catalogue.unstored(stream, "body", ident, body.data, plain_size=body.plain_size, made_by=backup_set)
-        envelope = _signed_envelope(vault, backup_set, parts, stored_body, named)
+        envelope = _signed_envelope(vault, backup_set, verdict, parts, stored_body, named)
         stored_envelope = catalogue.unstored(stream, "envelope", ident, envelope, made_by=backup_set)
         catalogue.intend(deposit.lease, [stored_body, stored_envelope], deposit.owed_to)
     return _Made(stored_body, body.data), _Made(stored_envelope, envelope)
@@ -216,7 +220,9 @@ def _place(deposit: Deposit, made: _Made, lanes: list[Lane]) -> None:
     deposit.finish()
 
 
-def _signed_envelope(vault: Vault, backup_set: BackupSet, parts: list[Part], body: Blob, named: list[tuple[str, int]]) -> bytes:
+def _signed_envelope(
+    vault: Vault, backup_set: BackupSet, verdict: Verdict, parts: list[Part], body: Blob, named: list[tuple[str, int]]
+) -> bytes:
     """`named` are the digests and sizes of the set's blobs."""
     envelope = {
         "format": FORMAT,
@@ -237,6 +243,7 @@ def _signed_envelope(vault: Vault, backup_set: BackupSet, parts: list[Part], bod
             "segment": backup_set.segment or 0,
             "timeline": backup_set.timeline,
         },
+        "proof": verdict.document,
         "body": {"name": body.name, "sha256": body.sha256, "size": body.size, "plain_size": body.plain_size},
         "blobs": [[sha256, size] for sha256, size in sorted(named)],
         "counts": {
@@ -256,8 +263,9 @@ def schema_digest(parts: list[Part]) -> str:
     return hashlib.sha256(canonical.dump_bytes(described)).hexdigest()
 
 
-def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit, *, give_back: bool) -> list[str]:
-    """The set is made; the lease is given back in the same transaction when nothing is left to be done with it."""
+def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit, verdict: Verdict, *, give_back: bool) -> list[str]:
+    """The set is made, and what its proof found is told; the lease is given back in the same transaction when nothing is left to be done
+    with it."""
     with leases.fenced(deposit.lease):
         deposit.record()
         whole_at = catching_up.judge_protection(vault, backup_set, deposit.owed_to)
@@ -267,6 +275,7 @@ def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit, *, give_back:
         save(backup_set, "complete_at", "protected_at", "state", "ended_at")
         if give_back:
             leases.release(deposit.lease)
+        proof.record_failure(backup_set, verdict)
     return whole_at
 
 

@@ -118,7 +118,8 @@ class NightReport:
     """owed = filled + late + missed + excused + paused + not_everywhere + failed + stopped + waiting + running + unaccounted.
 
     `not_everywhere` has a set that is complete and not yet protected; `unaccounted` are streams to which the night is owed and for which
-    no run stands: always a fault. `flawed` of the filled and late sets lack files that the uploads had lost before.
+    no run stands: always a fault. `flawed` of the filled and late sets lack files that the uploads had lost before; the proof of `broken`
+    sets found rows that are not as history says.
     """
 
     night: date
@@ -127,13 +128,16 @@ class NightReport:
     counts: Mapping[str, int]
     unaccounted: tuple[str, ...] = ()
     flawed: int = 0
+    broken: int = 0
     troubles: tuple[tuple[str, str], ...] = field(default=())
 
     @property
     def red(self) -> bool:
         """Whether a person must look: something failed, was missed, or is not everywhere it should be."""
-        return any(self.counts.get(column, 0) for column in RED) or (
-            self.over and any(self.counts.get(one, 0) for one in ("waiting", "running"))
+        return (
+            bool(self.broken)
+            or any(self.counts.get(column, 0) for column in RED)
+            or (self.over and any(self.counts.get(one, 0) for one in ("waiting", "running")))
         )
 
 

@@ -352,6 +352,7 @@ def night_report(night: date, now: datetime) -> NightReport:
         counts=counts,
         unaccounted=tuple(lacking),
         flawed=runs.filter(state=State.DONE, backup_set__absent_files__gt=0).count(),
+        broken=runs.filter(backup_set__proof=BackupSet.Proof.BROKEN).count(),
         troubles=tuple((run.stream.name, run.trouble) for run in bad[:BATCH]),
     )
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from audit import actors, evidence
 from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
-from backups.hot import shipper
+from backups.hot import removal, shipper
 from backups.models import Run
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
@@ -69,6 +69,13 @@ def ship_if_unled() -> bool:
     heartbeats.beat(WORKER)
     with actors.acting("worker", reason="nobody leads the hot backups", source="ship_if_unled"):
         return shipper.ship_if_unled(vaults.from_settings(), vaults.clock())
+
+
+def remove_segments() -> str:
+    """What sets hold by now leaves the hot folder: hourly, where credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    with actors.acting("destroyer", reason="sets hold what these segments say", source="remove_segments"):
+        return removal.remove_covered(vaults.from_settings(), vaults.clock()).why
 
 
 def sign_evidence() -> None:

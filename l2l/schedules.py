@@ -28,6 +28,7 @@ SCHEDULES = (
     Planned("hot backups without a leader", "backups.tasks.ship_if_unled", 1, WORKER),
     Planned("roles whose time is over", "audit.tasks.end_roles", 5, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
+    Planned("segments that sets cover leave", "backups.tasks.remove_segments", 60, DESTROYER),
     Planned("the destroyer is alive", "backups.tasks.alive", 1, DESTROYER),
 )
 

@@ -23,6 +23,7 @@ from audit.badges import badges
 from audit.decisions import Decision, MomentInput, ReasonForm, decide
 from audit.moments import in_utc, length
 from backups import heartbeats, nights, policies, queueing, run_acts, runs
+from backups.admin.sets import PROOFS
 from backups.admin.streams import StreamFilter
 from backups.errors import BackupError
 from backups.models import BackupSet, Run
@@ -193,7 +194,8 @@ class RunAdmin(BackOfficeAdmin):
         newest = nights.current_night(found, now).label
         counted = self.get_queryset(request).filter(kind=Run.Kind.BACKUP, night__gt=newest - timedelta(weeks=WEEKS))
         rows = counted.order_by().values_list("night", "state", "late").annotate(n=Count("pk"))
-        return calendar(rows, newest)
+        broken = counted.filter(backup_set__proof=BackupSet.Proof.BROKEN).values_list("night", flat=True)
+        return calendar(rows, newest, broken=set(broken))
 
     @display(description="night", ordering="night")
     def night_text(self, run: Run) -> str:
@@ -207,7 +209,8 @@ class RunAdmin(BackOfficeAdmin):
     def standing(self, run: Run) -> str:
         late = [("late", "warn", "Begun after the noon that ends its night")] if run.late else []
         asked = [("asked for", "", "A set outside of the nights, asked for by a person")] if run.kind == Run.Kind.ASKED else []
-        return badges([(run.get_state_display(), STANDINGS.get(State(run.state), ""), ""), *late, *asked])
+        broken = [PROOFS[BackupSet.Proof.BROKEN]] if run.backup_set and run.backup_set.proof == BackupSet.Proof.BROKEN else []
+        return badges([(run.get_state_display(), STANDINGS.get(State(run.state), ""), ""), *late, *asked, *broken])
 
     @display(description="took")
     def time_taken(self, run: Run) -> str:

@@ -16,6 +16,7 @@ from audit.badges import badge, badges
 from audit.moments import length
 from backups.admin.streams import StreamFilter
 from backups.models import BackupSet, Blob, Copy, Location
+from backups.verdicts import WHAT_TO_DO
 from subscriptions.admin import of_visible_customers
 
 # How a set stands, with the colour of its badge.
@@ -24,6 +25,13 @@ STANDINGS = {
     "complete only": ("warn", "whole, and read back, at one location, but not yet at every required one"),
     "being made": ("info", "being made now, or left behind by a run that was killed: the next run settles it"),
     "abandoned": ("bad", "given up; nothing can be restored from it"),
+}
+
+# What its proof says of a set: text, the badge's colour, what is said on hover.
+PROOFS = {
+    BackupSet.Proof.PROVED: ("proved", "good", "Every row is what history says, and history continues that of the last proved set"),
+    BackupSet.Proof.BROKEN: ("proof broken", "bad", "Rows are not what history says, or history was changed: see the set's page"),
+    "": ("not proved", "", "It was made before sets were proved, or is not finished"),
 }
 
 
@@ -72,6 +80,7 @@ class BackupSetAdmin(BackOfficeAdmin):
         "called",
         "night_text",
         "standing",
+        "proof_badge",
         "places",
         size("content_bytes", "content"),
         size("new_bytes", "newly stored"),
@@ -79,7 +88,7 @@ class BackupSetAdmin(BackOfficeAdmin):
         "time_taken",
         "software_version",
     )
-    list_filter = (StreamFilter, StandingFilter, "night")
+    list_filter = (StreamFilter, StandingFilter, "proof", "night")
     list_select_related = ("stream",)
     search_fields = ("stream__name",)
     search_help_text = "Customer's short code"
@@ -114,7 +123,10 @@ class BackupSetAdmin(BackOfficeAdmin):
                 )
             },
         ),
-        ("How", {"fields": ("software_version", "key_number", "id")}),
+        (
+            "How",
+            {"fields": ("software_version", "key_number", "journal_number", "journal_digest", moment("proved_at", "proof made"), "id")},
+        ),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -142,6 +154,8 @@ class BackupSetAdmin(BackOfficeAdmin):
             "standing": standing,
             "standing_kind": STANDINGS[standing][0],
             "standing_words": STANDINGS[standing][1],
+            "proof_words": PROOFS[found.proof],
+            "what_to_do": WHAT_TO_DO,
             "places": [(place, place.name in held) for place in Location.objects.filter(Q(in_force=True) | Q(name__in=held))],
             **(extra_context or {}),
         }
@@ -158,6 +172,10 @@ class BackupSetAdmin(BackOfficeAdmin):
     @display(description="state")
     def standing(self, backup_set: BackupSet) -> str:
         return standing_badge(backup_set)
+
+    @display(description="proof")
+    def proof_badge(self, backup_set: BackupSet) -> str:
+        return badge(*PROOFS[backup_set.proof])
 
     @display(description="whole at")
     def places(self, backup_set: BackupSet) -> str:

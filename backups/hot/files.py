@@ -39,6 +39,7 @@ class SealedPack:
     """A blob that is still to be intended and placed."""
 
     stream: uuid.UUID
+    key: StreamKey
     sealed: Sealed
     pack: Pack
     pieces: tuple[Piece, ...]
@@ -116,7 +117,7 @@ def _sealed(files: Iterable[HotFile], key: StreamKey) -> Iterator[SealedPack | F
         try:
             for chunk in cut_file(read_stored(_storage(one), one.name)):
                 if not filling.pack.has_room(chunk):
-                    yield from _closed(filling, one.stream_id, sealer)
+                    yield from _closed(filling, one.stream_id, key, sealer)
                     filling = _Filling()
                 for piece in chunk.pieces:
                     sha256.update(piece)
@@ -128,13 +129,13 @@ def _sealed(files: Iterable[HotFile], key: StreamKey) -> Iterator[SealedPack | F
         except UploadsUnavailable:
             whole = None
         filling.finished.append(Finished(one.pk, whole))
-    yield from _closed(filling, one.stream_id, sealer)
+    yield from _closed(filling, one.stream_id, key, sealer)
 
 
-def _closed(filling: _Filling, stream: uuid.UUID, sealer: Sealer) -> Iterator[SealedPack | Finished]:
+def _closed(filling: _Filling, stream: uuid.UUID, key: StreamKey, sealer: Sealer) -> Iterator[SealedPack | Finished]:
     if filling.pieces:
         sealed = sealer.seal(filling.pack.pieces(), filling.pack.size)
-        yield SealedPack(stream, sealed, filling.pack, tuple(filling.pieces))
+        yield SealedPack(stream, key, sealed, filling.pack, tuple(filling.pieces))
     yield from filling.finished
 
 

@@ -65,6 +65,7 @@ class Leader:
         self.keys, self.shapes = Keys(vault), Shapes()
         self.in_force: list[InForce] = catalogue.locations_in_force()
         self.lanes = [Lane(place, vault.fingerprint) for place in vault.places]
+        self.floor = outbox.Floor()
         self.desk = uploads.Desk(lease, self.keys)
         self._sent: dict[int, Sent] = {}
         self._done: list[Durable] = []
@@ -84,6 +85,7 @@ class Leader:
         self._open = numbering.begun()
         self.desk.begin_again()
         for segment in Segment.objects.filter(sha256="").order_by("number"):
+            self.lease.keep()
             self._ship_again(segment)
         for lane in self.lanes:
             lane.behind = self._is_owed(lane)
@@ -94,7 +96,8 @@ class Leader:
         """One turn. Returns whether anything was done."""
         self._collect()
         self._read_files()
-        given = self._numbered() if self._has_room() and outbox.anything() else []
+        self.floor.advance()
+        given = self._numbered() if self._has_room() and outbox.anything(self.floor.beyond) else []
         if given or self.desk.entries or self._done or self._blobs or self._idle():
             self._step(given)
             done = True
@@ -109,7 +112,7 @@ class Leader:
     def at_rest(self) -> bool:
         """Whether nothing waits and nothing is under way; what a location in trouble is owed does not count."""
         busy = any(lane.busy for lane in self.lanes) or any(lane.behind and not lane.trouble for lane in self.lanes)
-        return not (busy or self._done or self._blobs or self.desk.waits or outbox.anything())
+        return not (busy or self._done or self._blobs or self.desk.waits or outbox.anything(self.floor.beyond))
 
     def owed(self) -> list[str]:
         """The locations that are owed something."""
@@ -153,7 +156,7 @@ class Leader:
     def _numbered(self) -> list[Numbered]:
         """What waits, with the numbers that it will have. Only a leader gives any, so this is read outside of the transaction, which holds
         up those who write (SQLite) no longer than it must."""
-        turns = outbox.turns(self._open, self._after, without=self.keys.awaited)
+        turns = outbox.turns(self._open, self._after, without=self.keys.awaited, beyond=self.floor.beyond)
         self.shapes.learn({row.model for turn in turns for row in turn.rows})
         self.keys.ask(turn.stream for turn in turns)
         turns = [turn for turn in turns if self.keys.held(turn.stream) is not None]
@@ -297,6 +300,7 @@ class Leader:
             if lane.went_back:
                 raise WentBack(lane.went_back)
             for placed in lane.placed():
+                self.lease.keep()
                 kind, ident = placed.key
                 if kind == "segment":
                     sent = self._sent.get(ident) or self._sent_before(ident)
@@ -311,12 +315,12 @@ class Leader:
     def _sent_before(self, number: int) -> Sent:
         """A segment of a leader before us, or one that some location has had for long."""
         segment = Segment.objects.get(pk=number)
-        rows = [
-            row.written_at
+        written = [
+            at
             for stream, first, last in segment.sections
-            for row in JournalRow.objects.filter(stream=stream, number__range=(first, last)).only("written_at")
+            for at in JournalRow.objects.filter(stream=stream, number__range=(first, last)).values_list("written_at", flat=True)
         ]
-        return Sent(number, segment.name, segment.sha256, segment.size, rows, None, known=True)
+        return Sent(number, segment.name, segment.sha256, segment.size, written, None, known=True)
 
     def _tell_trouble(self, lane: Lane) -> None:
         told = self._told.get(lane.place.name, "")

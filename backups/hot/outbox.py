@@ -8,6 +8,7 @@ transactions looked at one by one; one that is too long for a segment is begun, 
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from backups.statements import ask
 
 MOST_CHANGES = 4000
 MOST_STREAMS = 500
+FLOOR_EVERY = 2.0
 
 _TABLE = JournalRow._meta.db_table
 _COLUMNS = 'id, stream_id, model, history_id, "transaction", written_at'
@@ -47,6 +49,37 @@ class Turn:
     stream: uuid.UUID
     rows: Sequence[Waiting]
     whole: frozenset[uuid.UUID]
+
+
+class Floor:
+    """Up to which id every journal row is numbered, or belongs to a transaction that came to nothing (PostgreSQL).
+
+    Without it each look would go through all that was numbered while some long snapshot, such as a large backup's, keeps the index from
+    being cleaned (measured: 220 ms a look after a million changes, 1 ms with it). It is proved, not guessed: who had an id at the sample
+    had a transaction id below the sample's `xmax`; once none of those runs any more, all of them are visible or rolled back.
+    """
+
+    def __init__(self) -> None:
+        self.beyond = 0
+        self._sample: tuple[int, int] | None = None
+        self._at = 0.0
+
+    def advance(self) -> None:
+        """Takes a sample, or tries whether the last one can be believed; now and then, outside of a transaction."""
+        if connection.vendor != "postgresql" or time.monotonic() - self._at < FLOOR_EVERY:
+            return
+        self._at = time.monotonic()
+        if self._sample is None:
+            [(last,)] = ask(f"SELECT last_value FROM {_TABLE}_id_seq")  # noqa: S608
+            [(xmax,)] = ask("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+            self._sample = int(last), int(xmax)
+            return
+        last, xmax = self._sample
+        [(xmin,)] = ask("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+        if xmin >= xmax:
+            [(waiting,)] = ask(f"SELECT min(id) {_WAITING} AND id > %s AND id <= %s", self.beyond, last)
+            self.beyond = last if waiting is None else waiting - 1
+            self._sample = None
 
 
 def anything(beyond: int = 0) -> bool:

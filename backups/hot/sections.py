@@ -52,14 +52,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A file that a row names: its bytes are those of `parts`, each `[blob, offset, length]` of an opened blob; None when the upload
-    storage had lost it."""
+    """A file that a row names: its bytes are those of `parts`, each `[blob, offset, length]` of a blob that the stream's key of the number
+    `key` opens (the section itself may have a later one); None when the upload storage had lost it."""
 
     model: str
     name: str
     sha256: str
     size: int
     parts: Sequence[Sequence[Any]] | None
+    key: int = 0
 
     def document(self) -> dict[str, Any]:
         """As a line of a set's part `files` has it."""
@@ -96,7 +97,7 @@ def written(section: Section) -> bytes:
         "before": section.before.digest,
         "models": section.models,
     }
-    files = [_line({"file": {"model": entry.model, **entry.document()}}) for entry in section.files]
+    files = [_line({"file": {"model": entry.model, "key": entry.key, **entry.document()}}) for entry in section.files]
     end = {"end": True, "changes": len(section.changes), "files": len(files), "digest": section.head.digest}
     return b"".join([_line(head), *(change.line() for change in section.changes), *files, _line(end)])
 
@@ -146,7 +147,8 @@ def _change(line: bytes) -> Change:
 
 
 def _file(entry: dict[str, Any]) -> FileEntry:
-    return FileEntry(entry["model"], entry["name"], entry["sha256"], entry["size"], None if entry.get("absent") else entry["parts"])
+    parts = None if entry.get("absent") else entry["parts"]
+    return FileEntry(entry["model"], entry["name"], entry["sha256"], entry["size"], parts, entry["key"])
 
 
 def _line(value: dict[str, Any]) -> bytes:

@@ -25,4 +25,4 @@ def _limit(sender: Any, connection: Any, **kwargs: Any) -> None:
     if connection.vendor == "postgresql":
         lease = settings.L2L_HOT_LEASE_SECONDS * 1000
         with connection.cursor() as cursor:
-            cursor.execute(_OPTIONS.format(idle=lease // 2, wait=lease * 10, longest=lease * 20))
+            cursor.execute(_OPTIONS.format(idle=lease, wait=lease * 10, longest=lease * 20))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from audit import events
 from audit.events import Event
@@ -47,7 +47,7 @@ def serve(vault: Vault, stopping: Callable[[], bool], say: Say = logger.info) ->
         heartbeats.beat(BEAT)
         try:
             told = _lead_if_free(vault, stopping, say, told)
-        except (OperationalError, InterfaceError) as problem:
+        except (DatabaseError, InterfaceError) as problem:
             say(f"The database cannot be asked ({problem}); it is tried again.")
             _close_connection()
             time.sleep(1.0)
@@ -105,7 +105,7 @@ def _give_back(lease: Held) -> None:
     """What cannot be given back now runs out by itself."""
     try:
         leases.release(lease)
-    except (OperationalError, InterfaceError) as problem:
+    except (DatabaseError, InterfaceError) as problem:
         logger.warning("The shipper's lease could not be given back: %s", problem)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from django.db import transaction
 
 import audit
 from audit import events
+from audit.chain import Head
 from audit.events import Event
 from audit.models import ChainHead
 from backups import leases
@@ -151,6 +152,20 @@ def _timeline(vault: Vault, ahead: Ahead, by: str, reason: str) -> Timeline:
     return Timeline(
         number=number, started_at=vault.clock(), started_by=by, reason=reason[:500], first_segment=ahead.segment + 1, forks=forks
     )
+
+
+def forks() -> dict[uuid.UUID, dict[Head, Head]]:
+    """By stream: where a timeline leaves an older one, and the head that its next change follows."""
+    return forks_of(Timeline.objects.order_by("number").values_list("forks", flat=True))
+
+
+def forks_of(found: Iterable[Mapping[str, Sequence[Any]]]) -> dict[uuid.UUID, dict[Head, Head]]:
+    """The same, of timelines' members `forks`."""
+    by_stream: dict[uuid.UUID, dict[Head, Head]] = {}
+    for one in found:
+        for stream, (number, digest, highest) in one.items():
+            by_stream.setdefault(uuid.UUID(stream), {})[Head(number, digest)] = Head(highest, digest)
+    return by_stream
 
 
 def document(timeline: Timeline) -> dict[str, Any]:

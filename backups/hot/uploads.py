@@ -169,17 +169,16 @@ class Desk:
             self._readings.append(Reading(list(waiting.filter(stream=first.stream_id)[:BATCH_FILES]), key))
 
     def _intend(self, one: SealedPack, in_force: Sequence[InForce]) -> Errand:
-        key = self.keys.held(one.stream)
-        assert key is not None
         blob = catalogue.unstored(one.stream, "blob", one.sealed.sha256, one.sealed.data, plain_size=one.sealed.plain_size)
         blob.hot = True
         with fenced(self.lease):
             catalogue.intend(self.lease, [blob], in_force)
-            insert(catalogue.chunks_in(blob, one.pack, key))
+            insert(catalogue.chunks_in(blob, one.pack, one.key))
             for ident in {piece.file for piece in one.pieces}:
                 row = HotFile.objects.get(pk=ident)
                 row.parts += [[blob.sha256, piece.offset, piece.chunk.size, blob.pk] for piece in one.pieces if piece.file == ident]
-                row.save(update_fields=["parts"])
+                row.key = one.key.number
+                row.save(update_fields=["parts", "key"])
         return Errand(("blob", blob.pk), blob.name, blob.sha256, blob.size, one.sealed.data)
 
     def _finish(self, one: Finished) -> None:
@@ -223,4 +222,4 @@ def entries_in(stream: uuid.UUID, segment: int) -> list[FileEntry]:
 
 def _entry(row: HotFile) -> FileEntry:
     parts = None if row.state == State.ABSENT else [part[:3] for part in row.parts]
-    return FileEntry(row.model, row.name, row.sha256, row.size, parts)
+    return FileEntry(row.model, row.name, row.sha256, row.size, parts, row.key)

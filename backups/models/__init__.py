@@ -2,7 +2,7 @@
 
 from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
 from backups.models.exports import ItemExport
-from backups.models.hot import HotFile, HotState, LossHour, Segment, SegmentCopy, Timeline
+from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
 from backups.models.policy import BackupPolicy
 from backups.models.requests import PolicyChangeRequest
 from backups.models.runs import Act, Heartbeat, Run
@@ -18,6 +18,7 @@ __all__ = [
     "HotFile",
     "HotState",
     "ItemExport",
+    "KeptSegment",
     "Lease",
     "Location",
     "LossHour",

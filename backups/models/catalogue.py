@@ -46,6 +46,10 @@ class BackupSet(models.Model):
         MADE = "made", "made"
         ABANDONED = "abandoned", "abandoned"
 
+    class Proof(models.TextChoices):
+        PROVED = "proved", "proved"
+        BROKEN = "broken", "broken"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     stream = models.ForeignKey(Stream, on_delete=models.PROTECT, related_name="sets")
     state = models.CharField(max_length=10, choices=State, default=State.MAKING)
@@ -72,8 +76,8 @@ class BackupSet(models.Model):
     segment = models.BigIntegerField(null=True, help_text="The newest segment when its snapshot was taken: later ones go on from it.")
     timeline = models.PositiveIntegerField(default=1)
     # The nightly proof (design section 6): empty until it was made.
-    proof = models.CharField(max_length=10, blank=True)
-    proof_text = models.TextField(blank=True)
+    proof = models.CharField(max_length=10, choices=Proof, blank=True)
+    proof_text = models.TextField(blank=True, help_text="What is not as history says, a line each: names and keys, no values.")
     proved_at = models.DateTimeField(null=True)
     # The blobs it names, as one compressed array of ids (backups/idset.py): set x blob rows would be billions.
     blob_ids = models.BinaryField(default=bytes)

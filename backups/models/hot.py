@@ -68,6 +68,19 @@ class SegmentCopy(models.Model):
         indexes = (models.Index(fields=("location", "segment"), condition=models.Q(durable_at=None), name="l2l_segment_owed"),)
 
 
+class KeptSegment(models.Model):
+    """Sections that were copied out of a segment before it was removed, for customers whose sets do not cover them yet: `[stream, last
+    number]`."""
+
+    id = models.BigAutoField(primary_key=True)
+    number = models.BigIntegerField(db_index=True)
+    name = models.CharField(max_length=200, unique=True)
+    sections = models.JSONField(default=list)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class HotFile(models.Model):
     """A new upload on its way to the locations beside its row. `parts` are `[blob's SHA-256, offset, length, blob's id]` once it is
     sealed; its entry is in `segment`. The blobs are kept for it until protected sets cover that segment."""
@@ -89,6 +102,7 @@ class HotFile(models.Model):
     written_at = models.DateTimeField()
     state = models.CharField(max_length=10, choices=State, default=State.WAITING)
     parts = models.JSONField(default=list)
+    key = models.PositiveIntegerField(default=0, help_text="The number of the stream's key that opens them.")
     segment = models.BigIntegerField(null=True)
 
     class Meta:
@@ -118,6 +132,7 @@ class HotState(models.Model):
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     timeline = models.PositiveIntegerField(default=1)
     last_segment = models.BigIntegerField(default=0)
+    removed_to = models.BigIntegerField(default=0, help_text="Segments up to this one were removed: sets hold what they said.")
     stopped = models.CharField(max_length=1000, blank=True)
     stopped_at = models.DateTimeField(null=True)
     unled_since = models.DateTimeField(null=True, help_text="Since when the queue ships, because nobody leads.")

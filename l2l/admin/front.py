@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Exists, OuterRef, Q, Sum
 from django.urls import reverse
 from django.utils import timezone
 
@@ -93,6 +93,7 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     """What to do next, the most urgent first."""
     yield from _queue_todos(user)
     yield from _night_todos(user)
+    yield from _proof_todos(user)
     yield from _requests_to_decide(user)
     for place, owed in places:
         if place.trouble:
@@ -146,6 +147,23 @@ def _night_todos(user: Any) -> Iterator[Todo]:
             "Night",
             f"{some} of the night of {night:%-d %B}: {Run.State(state).label}.",
             f"{nights}?night={night}&state__exact={state}",
+        )
+
+
+def _proof_todos(user: Any) -> Iterator[Todo]:
+    """Customers whose newest proof of the last week is broken, of those that the person may see."""
+    if not user.has_perm("l2l_backups.view_backupset"):
+        return
+    made = BackupSet.objects.filter(state=BackupSet.State.MADE)
+    newer = made.filter(stream=OuterRef("stream"), started_at__gt=OuterRef("started_at")).exclude(proof="")
+    recent = of_visible_customers(user, made, "stream").filter(night__gt=last_night() - timedelta(days=7))
+    broken = recent.filter(~Exists(newer), proof=BackupSet.Proof.BROKEN).select_related("stream").defer("blob_ids")
+    for backup_set in broken.order_by("-started_at")[:NIGHT_TODOS]:
+        yield Todo(
+            "bad",
+            "Proof",
+            f"{backup_set.stream.name}: rows are not what history says. The newest set's page names them, and what to do.",
+            reverse("admin:l2l_backups_backupset_change", args=[backup_set.pk]),
         )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.files.base import ContentFile
 from django.test import Client
 
 import audit
-from audit import history_pages, models
+from audit import history_pages, models, moments
 from audit.events import Event
+from backups.models import BackupSet, Location, Segment, SegmentCopy
 from subscriptions.models import DataRecord, UploadedContent
 from tests.admin.conftest import PDF, Belongings, url
 
@@ -114,3 +116,38 @@ def test_what_a_customer_writes_is_text_and_never_markup(as_: As, own: Belonging
 def test_links_to_the_web_open_apart(as_: As, own: Belongings) -> None:
     content = as_("otto").get(url("link_changelist")).content.decode()
     assert 'href="https://example.com/?a=1&amp;b=2" target="_blank" rel="noopener noreferrer"' in content
+
+
+def kept_words(row: object) -> list[tuple[int | None, int | None, tuple[tuple[str, str], ...]]]:
+    found = [entry.kept for entry in history_pages.entries(DataRecord, list(row.history.all()), None)]  # type: ignore[attr-defined]
+    return [(one.number, one.segment, one.words) for one in found if one is not None]
+
+
+def test_each_change_tells_its_number_its_segment_and_where_it_is_durable(as_: As, own: Belongings) -> None:
+    assert kept_words(own.record) == [(None, None, (("warn", "waiting to be shipped"),))]
+    assert b"waiting to be shipped" in as_("ada").get(url("datarecord_history", own.record.pk)).content
+    change = models.JournalRow.objects.filter(model="l2l_subscriptions.datarecord", history_id=own.record.history.get().history_id)
+    change.update(number=7, segment=41)
+    assert kept_words(own.record) == [(7, 41, (("bad", "in no segment and no set that is known"),))]
+    at = datetime(2026, 3, 4, 2, 5, 6, tzinfo=UTC)
+    segment = Segment.objects.create(number=41, epoch=1, name="hot/41", made_at=at, until=at)
+    near, far = (Location.objects.create(name=name, url=name, position=at) for at, name in enumerate(("near", "far")))
+    SegmentCopy.objects.create(segment=segment, location=near, durable_at=at)
+    SegmentCopy.objects.create(segment=segment, location=far)
+    assert kept_words(own.record)[0][2] == (("good", f"durable at near since {moments.in_utc_to_the_second(at)}"), ("warn", "owed to far"))
+    page = as_("ada").get(url("datarecord_history", own.record.pk)).content.decode()
+    assert "Change 7, segment 41" in page and "owed to far" in page
+    for days, number in ((0, 6), (1, 7), (2, 9)):
+        BackupSet.objects.create(
+            stream_id=own.customer.pk,
+            state="made",
+            night=at.date(),
+            started_at=at,
+            snapshot_at=at + timedelta(days=days),
+            protected_at=at,
+            journal_number=number,
+        )
+    segment.delete()
+    assert kept_words(own.record) == [(7, 41, (("good", f"in every set since {moments.in_utc(at + timedelta(days=1))}"),))]
+    version = own.record.history.get().history_id
+    assert "in every set since" in as_("ada").get(url("datarecord_version", own.record.pk, version)).content.decode()

@@ -134,7 +134,7 @@ def _file_columns(label: str) -> list[tuple[str, str]]:
 
 
 def _bytes(vault: Vault, place: Place, stream: Stream, entry: FileEntry) -> bytes:
-    key = key_at(vault.keys, [place], stream.pk, 1, [])
+    key = key_at(vault.keys, [place], stream.pk, entry.key, [])
     assert entry.parts is not None
     pieces = []
     for blob, offset, length in entry.parts:

@@ -3,6 +3,7 @@ chain."""
 
 from __future__ import annotations
 
+import ast
 import os
 import random
 import signal
@@ -20,7 +21,7 @@ from tests.home import PROJECT, Home
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
-LEASE = 2
+LEASE = 5
 KILLS = 50
 PATIENCE = 180.0
 ADD = """
@@ -147,3 +148,45 @@ def _leader(home: Home, shippers: Shippers, other_than: str) -> str:
         if holder and holder != other_than and str(holder.split(":")[1]) in {str(one.pid) for one in shippers.running}:
             return holder
     raise AssertionError(f"nobody leads: {shippers.said.read_text()[-2000:]}")
+
+
+OUTAGE = 15.0
+AGES = """
+from django.utils import timezone
+from django.db.models import Min
+from backups.models import SegmentCopy
+owed = SegmentCopy.objects.filter(durable_at=None).values_list("location__name").annotate(oldest=Min("segment__made_at"))
+print({name: (timezone.now() - oldest).total_seconds() for name, oldest in owed})
+"""
+# The worst hour of each location.
+LONGEST = "print({one.location.name: one.longest for one in __import__('backups.models').models.LossHour.objects.order_by('longest')})"
+
+
+def ages(home: Home) -> dict[str, float]:
+    """For each location that is owed a segment, since how many seconds."""
+    return dict(ast.literal_eval(home.manage("shell", "-v", "0", "-c", AGES)))
+
+
+def test_a_location_out_of_reach_holds_nobody_up_and_is_caught_up(home, tmp_path):
+    stop, offsite = tmp_path / "stop", home.folder / "locations" / "offsite"
+    shippers, writing = Shippers(home, 1), writers(home, stop)
+    try:
+        time.sleep(5)
+        offsite.rename(tmp_path / "away")
+        time.sleep(OUTAGE)
+        during = ages(home)
+        (tmp_path / "away").rename(offsite)
+        deadline = time.monotonic() + PATIENCE
+        while "offsite" in ages(home) and time.monotonic() < deadline:
+            time.sleep(1)
+    finally:
+        stop.touch()
+        said = [one.communicate() for one in writing]
+        shippers.end()
+    assert not any(err for _, err in said)
+    assert during["offsite"] >= OUTAGE - 5
+    assert during.get("primary", 0.0) < during["offsite"] / 2
+    longest = dict(ast.literal_eval(home.manage("shell", "-v", "0", "-c", LONGEST)))
+    assert longest["offsite"] >= OUTAGE - 5, "the loss window did not tell of the outage"
+    assert longest["primary"] < longest["offsite"]
+    check(home)

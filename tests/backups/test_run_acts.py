@@ -38,8 +38,8 @@ def vault(transactional_db: None, make_vault: Any, store: MemoryStore) -> Vault:
 @pytest.fixture
 def stream(transactional_db: None, acme: Any, clock: Clock) -> Stream:
     policies.ensure_first_policy()
-    BackupPolicy._base_manager.all()._plain().update(in_force_from=clock() - timedelta(days=2))
-    Customer._base_manager.all()._plain().update(created_at=clock() - timedelta(days=2))
+    BackupPolicy.objects.tracked_change(in_force_from=clock() - timedelta(days=2))
+    Customer.objects.tracked_change(created_at=clock() - timedelta(days=2))
     return Stream.objects.get(pk=acme.pk)
 
 

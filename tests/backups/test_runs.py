@@ -46,11 +46,11 @@ def night(transactional_db: None, acting: Any, clock: Clock) -> Iterator[None]:
     """Two customers since the first of March, a policy since then, and the evening of the tenth, when backups are due."""
     Stream.objects.get_or_create(pk=runs.SYSTEM_STREAM, defaults={"name": "system"})
     policies.ensure_first_policy()
-    BackupPolicy._base_manager.all()._plain().update(in_force_from=datetime(2026, 3, 10, 13, 0, tzinfo=UTC))
+    BackupPolicy.objects.tracked_change(in_force_from=datetime(2026, 3, 10, 13, 0, tzinfo=UTC))
     for code in ("acme", "beta"):
         customer = add_customer(code, code, start=date(2026, 3, 1))
         DataRecord.objects.create(customer=customer, kind="part", reference="1", data={"Name": code})
-    Customer._base_manager.all()._plain().update(created_at=datetime(2026, 3, 1, tzinfo=UTC))
+    Customer.objects.tracked_change(created_at=datetime(2026, 3, 1, tzinfo=UTC))
     clock.now = datetime(2026, 3, 10, 22, 0, tzinfo=UTC)
     yield
 

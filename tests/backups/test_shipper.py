@@ -179,7 +179,7 @@ def test_an_upload_is_stored_beside_its_row_at_every_location(hot, acme):
 
 def bytes_of(vault: Vault, place: str, customer: Any, entry: Any) -> bytes:
     [store] = [one.store for one in vault.places if one.name == place]
-    key = key_at(vault.keys, vault.places, customer.pk, 1, [])
+    key = key_at(vault.keys, vault.places, customer.pk, entry.key, [])
     pieces = []
     for blob, offset, length in entry.parts:
         plain = unseal(store.get(f"customers/{customer.pk}/blobs/{blob[:2]}/{blob}"), key.identity, limit=8 * 1024 * 1024)

@@ -191,9 +191,9 @@ def _check(written: int) -> None:
     for place in vault.places:
         found: dict[str, list[int]] = {stream: [] for stream in streams}
         for entry in place.store.list("hot/"):
-            _, sealed = segments.read(place.store.get(entry.name), vault.fingerprint)
+            index, sealed = segments.read(place.store.get(entry.name), vault.fingerprint)
             for stream in streams & sealed.keys():
-                key = key_at(vault.keys, [place], stream, 1, [])  # type: ignore[arg-type]
+                key = key_at(vault.keys, [place], uuid.UUID(stream), index.of(stream).key, [])
                 section = sections.read(unseal(sealed[stream], key.identity, limit=sections.MAX_SECTION_BYTES), stream=stream)
                 found[stream] += [change.number for change in section.changes]
         doubled = [number for numbers in found.values() for number, count in Counter(numbers).items() if count > 1]

@@ -17,8 +17,10 @@ from audit.registry import SYSTEM_STREAM
 from audit.sizes import in_units
 from backups import vault as vaults
 from backups.errors import BackupError
+from backups.models import BackupSet
 from backups.nightly import Outcome, back_up
 from backups.stores.contract import StoreError
+from backups.verdicts import WHAT_TO_DO
 from subscriptions.models import Customer
 
 logger = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ def _lines(outcomes: list[Outcome], failures: dict[str, str]) -> list[str]:
         lines += [f"  caught up: {outcome.caught_up} copies" for _ in [1] if outcome.caught_up]
         lines += [f"  {note}" for note in outcome.notes]
         lines += [f"  {name}: {why}" for name, why in outcome.troubles.items()]
+        lines += [f"  proof BROKEN: {line}" for line in one.proof_text.splitlines()]
     if outcomes:
         owed = outcomes[-1].owed
         lines += [f"Owed to {name}: {count:,} copies, {in_units(size)}" for name, (count, size) in owed.items() if count]
@@ -104,6 +107,8 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "new_blobs": one.new_blobs,
         "new_bytes": one.new_bytes,
         "reused_blobs": one.reused_blobs,
+        "proof": one.proof,
+        "proof_text": one.proof_text,
         "caught_up": outcome.caught_up,
         "owed": {name: {"copies": count, "bytes": size} for name, (count, size) in outcome.owed.items()},
         "troubles": outcome.troubles,
@@ -123,4 +128,7 @@ def _what_is_wrong(outcomes: list[Outcome], failures: dict[str, str]) -> str:
         parts.append(f"{len(unprotected)} not yet at every required location ({', '.join(unprotected[:5])}); the next backup catches up")
     if absent:
         parts.append(f"{len(absent)} with files that the upload storage no longer has ({', '.join(absent[:5])}); look for them there")
+    broken = [one.backup_set.stream.name for one in outcomes if one.backup_set.proof == BackupSet.Proof.BROKEN]
+    if broken:
+        parts.append(f"{len(broken)} whose rows are not what history says ({', '.join(broken[:5])}). {WHAT_TO_DO}")
     return "Not all is as promised: " + "; ".join(parts)

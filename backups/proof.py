@@ -1,0 +1,81 @@
+"""The nightly proof, inside the snapshot that the set is made of (P8; design section 6): the rows are what history says, and history is
+what the last set had and was numbered since.
+
+Nothing moves meanwhile, so nothing is raised falsely. A set whose proof is broken is a set nevertheless: it holds what there was. What the
+last proved set vouches for is not recomputed every night; `verify_audit` does that.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+from audit import chain, events, images, journal_proof, registry
+from audit.chain import Head
+from audit.events import Event
+from backups.hot import timelines
+from backups.models import BackupSet
+from backups.snapshot import Snapshot
+from backups.statements import ask
+from backups.verdicts import Verdict
+
+_SETS = BackupSet._meta.db_table
+_EARLIER = (
+    f"SELECT journal_number, journal_digest, proof FROM {_SETS} "  # noqa: S608  (names from the model)
+    "WHERE stream_id = %s AND state = %s AND started_at <= %s AND id <> %s ORDER BY started_at DESC"
+)
+
+
+def prove(moment: Snapshot, backup_set: BackupSet) -> Verdict:
+    """Of the set's stream as the snapshot has it, of which the set has noted where the journal stands."""
+    verdict = Verdict()
+    for protected in registry.of_stream(backup_set.stream_id):
+        found = images.compared(protected, backup_set.stream_id, moment.connection)
+        verdict.count_rows(found.counts)
+        for one in found.examples:
+            verdict.tell_row(protected.label, one.fault, one.key, one.reference, one.history_id, one.fields)
+    _prove_journal(moment, backup_set, verdict)
+    return verdict
+
+
+def record_failure(backup_set: BackupSet, verdict: Verdict) -> None:
+    """A broken proof as an event, in the caller's transaction. Stands inside `audit.acting(...)`."""
+    if not verdict.proved:
+        customer = backup_set.stream_id if backup_set.stream_id != registry.SYSTEM_STREAM else None
+        facts = {"night": backup_set.night.isoformat(), "set": str(backup_set.id), **verdict.counts}
+        events.record(Event.PROOF_FAILED, subject=backup_set, customer=customer, facts=facts)
+
+
+def _prove_journal(moment: Snapshot, backup_set: BackupSet, verdict: Verdict) -> None:
+    """The last proved set's changes are there still, and from its head on the chain recomputes to the head that the envelope signs."""
+    stream, (last, since) = backup_set.stream_id, _earlier(backup_set)
+    forks = timelines.forks() if backup_set.timeline > 1 else {}
+    _prove_prefix(moment, stream, last, forks.get(stream, {}), verdict)
+    walk = journal_proof.Recomputation(moment.connection, forks)
+    for misfit in walk.of_stream(stream, last, since):
+        verdict.tell_chain(misfit.what, misfit.number, misfit.model, misfit.key, misfit.history_id)
+    verdict.after, verdict.changes = last.number, walk.changes
+
+
+def _prove_prefix(moment: Snapshot, stream: uuid.UUID, last: Head, forks: Mapping[Head, Head], verdict: Verdict) -> None:
+    if not last.number:
+        return
+    # Where a timeline has just begun the chain stands at a number that no change has.
+    end = next((leaves for leaves, landing in forks.items() if landing == last), last)
+    count, digest = journal_proof.numbers_up_to(moment.connection, stream, end.number)
+    never_used = sum(landing.number - leaves.number for leaves, landing in forks.items() if landing.number <= end.number)
+    if count != end.number - never_used:
+        verdict.tell_chain(f"the last proved set ended with change {end.number}; of the changes up to it {count:,} are there", None)
+    if end.number and digest != end.digest:
+        verdict.tell_chain("the last proved set ended with this change, and with another digest", end.number)
+
+
+def _earlier(backup_set: BackupSet) -> tuple[Head, dict[int, str]]:
+    """Where the newest proved set ended, the start when there is none; and how the sets made after it end."""
+    since: dict[int, str] = {}
+    for number, digest, proof in ask(_EARLIER, backup_set.stream_id, BackupSet.State.MADE, backup_set.started_at, backup_set.id):
+        if proof == BackupSet.Proof.PROVED:
+            return (Head(number, digest) if number else chain.START), since
+        if number:
+            since[number] = digest
+    return chain.START, since
