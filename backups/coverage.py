@@ -16,7 +16,7 @@ from audit.models import JournalRow
 from backups.errors import NoLocation
 from backups.hot import forks as timelines
 from backups.hot.forks import Fork
-from backups.hot.reading import FoundSegment, find_forks, find_segments, until_of
+from backups.hot.reading import FoundSegment, Removed, find_forks, find_removed, find_segments, until_of
 from backups.locations import Place
 from backups.models import BackupSet
 from backups.reading import FoundSet, find_sets
@@ -96,8 +96,10 @@ def covered(vault: Vault, stream: uuid.UUID) -> Coverage:
     start = JournalRow.objects.filter(stream=stream).order_by("id").values_list("written_at", flat=True).first()
     spans: list[Span] = []
     gaps: list[Hole] = []
+    newest = max((one.mark["number"] for one in sets if one.journal is not None), default=0)
     for name, these in (("", places), *((place.name, (place,)) for place in places)):
-        reach = _Reach(name, these, vault.fingerprint, forks, notes, find_segments(these, notes))
+        removed = find_removed(these, vault.fingerprint, notes)
+        reach = _Reach(name, these, vault.fingerprint, forks, notes, find_segments(these, notes), removed, newest)
         for span, hole in reach.each(start, [one for one in sets if not name or name in one.places]):
             spans += [span] if span else []
             gaps += [hole] if hole else []
@@ -138,6 +140,8 @@ class _Reach:
     forks: Sequence[Fork]
     notes: list[str]
     found: dict[int, FoundSegment]
+    removed: Removed | None
+    newest: int
 
     def each(self, start: datetime | None, sets: Sequence[FoundSet]) -> Iterator[tuple[Span | None, Hole | None]]:
         """Timeline by timeline, the seconds that are read on it."""
@@ -155,12 +159,16 @@ class _Reach:
     def _followed(self, base: FoundSet, before: int | None) -> tuple[datetime | None, Hole | None]:
         """Until when the set and the segments behind it know all; and what stands behind the first that is missing."""
         journal = base.mark
-        first = int(journal["segment"])
+        first, moments = int(journal["segment"]), [_moment(journal["at"])]
+        if self.removed is not None and first < self.removed.up_to and int(journal["number"]) < self.newest:
+            return moments[0], None  # what went with the removed segments is in a set that is not here
+        if self.removed is not None:
+            first, moments = max(first, self.removed.up_to), [*moments, self.removed.until]
         known = [number for number in self.found if number >= first and (before is None or number < before)]
         last = first
         while last + 1 in known:
             last += 1
-        moments = [_moment(journal["at"]), self._until(last) if last in known else None]
+        moments.append(self._until(last) if last in known else None)
         end = max((one for one in moments if one is not None), default=None)
         beyond = [number for number in known if number > last]
         if not beyond:

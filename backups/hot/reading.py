@@ -8,6 +8,7 @@ never a shorter history.
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,7 +34,8 @@ from backups.stores.contract import StoreError
 AHEAD = 4
 # As much of a segment as is read for its index alone.
 BEGINNING = 64 * 1024
-TIMELINES = "hot/timelines/"
+TIMELINES, KEPT, RECORDS = "hot/timelines/", "hot/kept/", "hot/removed/"
+_KEPT_NAME = re.compile(r"hot/kept/(\d{12,})-(\d+)\.tar")
 
 
 class MissingSegment(Gap):
@@ -47,6 +49,15 @@ class FoundSegment:
     number: int
     names: tuple[str, ...]
     places: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Segments up to `up_to` were removed, for sets hold what they had. Until `until` a stream has no change but those that its sets hold
+    and those of the segments of which its part was kept."""
+
+    up_to: int
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,7 @@ def find_segments(places: Sequence[Place], notes: list[str], *, after: int = 0) 
     for place in places:
         try:
             for entry in place.store.list(segments.FOLDER):
-                known = segments.number_and_epoch(entry.name)
+                known = _number_and_epoch(entry.name)
                 if known is None or known[0] <= after:
                     continue
                 names.setdefault(known[0], {})[entry.name] = known[1]
@@ -101,6 +112,31 @@ def find_segments(places: Sequence[Place], notes: list[str], *, after: int = 0) 
         number: FoundSegment(number, tuple(sorted(named, key=lambda name: -named[name])), tuple(where[number]))
         for number, named in sorted(names.items())
     }
+
+
+def _number_and_epoch(name: str) -> tuple[int, int] | None:
+    """Of a segment's name, or of the name of a part that was kept."""
+    kept = _KEPT_NAME.fullmatch(name)
+    return (int(kept[1]), int(kept[2])) if kept else segments.number_and_epoch(name)
+
+
+def find_removed(places: Sequence[Place], trusted: str, notes: list[str]) -> Removed | None:
+    """The newest word on what was removed; None when nothing was. A record that does not verify is noted."""
+    found: list[Removed] = []
+    for place in places:
+        try:
+            for entry in place.store.list(RECORDS):
+                found.append(_record(json.loads(place.store.get(entry.name)), trusted))
+        except (StoreError, BadSignature, ValueError, KeyError, TypeError) as problem:
+            notes.append(f"what {place.name} says of removed segments does not count: {problem}")
+    return max(found, key=lambda one: one.up_to, default=None)
+
+
+def _record(signed: dict, trusted: str) -> Removed:
+    document = verify(signed, trusted)
+    if (document["format"], document["kind"]) != (segments.FORMAT, "removed"):
+        raise ValueError(f"it is a {document['kind']} of format {document['format']}")
+    return Removed(document["up_to"], datetime.fromisoformat(document["until"]))
 
 
 def find_forks(places: Sequence[Place], trusted: str, notes: list[str]) -> list[Fork]:
@@ -141,9 +177,12 @@ class SegmentReader:
     notes: list[str]
     _opened_keys: dict[int, StreamKey] = field(default_factory=dict)
 
-    def each(self, found: dict[int, FoundSegment], after: int) -> Generator[OpenedSegment, None, None]:
-        """What each segment behind `after` says of the stream, in the order of numbers. Raises `MissingSegment` when it comes to a number
-        that is missing while a later one is there, or that is nowhere whole; `KeysMissing`, `NoLocation` for the stream's key."""
+    def each(self, found: dict[int, FoundSegment], after: int, removed: int = 0) -> Generator[OpenedSegment, None, None]:
+        """What each segment behind `after` says of the stream, in the order of numbers; of those up to `removed` what is still there.
+
+        Raises `MissingSegment` when it comes to a number that is missing while a later one is there, or that is nowhere whole;
+        `KeysMissing`, `NoLocation` for the stream's key.
+        """
         numbers = iter(sorted(number for number in found if number > after))
         waiting: deque[tuple[int, Future[OpenedSegment]]] = deque()
         before = after
@@ -155,9 +194,14 @@ class SegmentReader:
                 if not waiting:
                     return
                 number, opened = waiting.popleft()
-                self._refuse_missing(before, number)
+                self._refuse_missing(max(before, min(removed, number - 1)), number)
                 before = number
-                yield opened.result()
+                try:
+                    yield opened.result()
+                except MissingSegment as problem:
+                    if number > removed:
+                        raise
+                    self.notes.append(f"{problem} It was being removed, for sets hold what it had")
         finally:
             executor.shutdown(cancel_futures=True)
 

@@ -21,13 +21,16 @@ from backups.hot.reading import (
     Link,
     MissingSegment,
     OpenedSegment,
+    Removed,
     SegmentReader,
     Stretch,
     find_forks,
+    find_removed,
     find_segments,
     followed,
     until_of,
 )
+from backups.hot.sections import FileEntry
 from backups.locations import Place
 from backups.manifest import BadManifest, Part
 from backups.moments.reader import JOURNAL, SCHEMA, MomentReader
@@ -57,7 +60,9 @@ def open_moment(
     choose(sets, None, notes)  # says what is wrong when there is none
     forks = find_forks(places, vault.fingerprint, notes)
     on = timelines.newest(forks) if at is None else timelines.in_force(forks, at)
-    question = _Question(vault, tuple(places), stream, at, on, forks, _segments_up_to(places, forks, on, notes), notes, progress)
+    segments, removed = _segments_up_to(places, forks, on, notes), find_removed(places, vault.fingerprint, notes)
+    newest = max((one.mark["number"] for one in sets if one.journal is not None and one.mark["timeline"] == on), default=0)
+    question = _Question(vault, tuple(places), stream, at, on, forks, segments, removed, newest, notes, progress)
     first: Exception | None = None
     for found in _bases(sets, on):
         try:
@@ -99,7 +104,8 @@ def _no_base(sets: Sequence[FoundSet]) -> str:
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked, and where: the moment `at`, read on timeline `on`, from `places` with these `segments`."""
+    """What is asked, and where: the moment `at`, read on timeline `on`, from `places` with these `segments`; `newest` is the newest change
+    of that timeline that any set names."""
 
     vault: Vault
     places: tuple[Place, ...]
@@ -108,6 +114,8 @@ class _Question:
     on: int
     forks: Sequence[Fork]
     segments: dict[int, FoundSegment]
+    removed: Removed | None
+    newest: int
     notes: list[str]
     progress: Progress
 
@@ -135,6 +143,7 @@ class _Maker:
     files: list[Stretch] = field(default_factory=list)
     read: tuple[int, int] | None = None
     until: datetime | None = None
+    reader: SegmentReader | None = None
 
     def made(self, wants: Callable[[Part], bool]) -> MomentReader:
         self._load_journal()
@@ -223,8 +232,9 @@ class _Maker:
 
     def _behind(self) -> Generator[OpenedSegment, None, None]:
         question = self.question
-        reader = SegmentReader(question.places, question.stream, question.vault.keys, question.vault.fingerprint, question.notes)
-        return reader.each(question.segments, self.found.mark["segment"])
+        self.reader = SegmentReader(question.places, question.stream, question.vault.keys, question.vault.fingerprint, question.notes)
+        removed = question.removed.up_to if question.removed else 0
+        return self.reader.each(question.segments, self.found.mark["segment"], removed)
 
     def _follow(self, prefix: Prefix, shared: Head, opened: Iterable[OpenedSegment]) -> None:
         """Adds the changes of segment after segment, until one lies behind the moment or there is no more."""
@@ -244,10 +254,22 @@ class _Maker:
         except MissingSegment as problem:
             self._refuse_behind(problem)
             missing = problem
+        if question.removed is not None and not missing:
+            self._check_removed(question.removed, shared)
         prefix.finish(goes_on=self.workspace.one("SELECT 1 FROM waiting WHERE tx = ?", prefix.open) is not None)
         self._refuse_unproved(prefix)
         if missing is not None:
             question.notes.append(f"{missing} All that was committed by the moment was shipped before it")
+
+    def _check_removed(self, removed: Removed, shared: Head) -> None:
+        """What went with removed segments must stand in this set, or have come since; then their word counts: nothing else was there."""
+        last = self.workspace.one("SELECT max(number) FROM change") or shared.number
+        if last < self.question.newest:
+            raise Gap(
+                f"Changes {last + 1} to {self.question.newest} are in a newer set that cannot be used, and the segments up to "
+                f"{removed.up_to} were removed because that set holds them. Give back a location that has that set whole."
+            )
+        self.until = max(self.until, removed.until) if self.until else removed.until
 
     def _refuse_behind(self, missing: MissingSegment) -> None:
         """The segments before the missing one tell all that had been committed until some moment: what lies behind that is not known."""
@@ -327,12 +349,12 @@ class _Maker:
     def _find_files(self, reader: MomentReader, opened: Iterable[OpenedSegment]) -> None:
         """Where the bytes of new files lie stands in the segment of their change or in a later one, which may lie behind the moment."""
         for stretch in self.files:
-            self._keep_files(reader, stretch.files, stretch.key)
+            self._keep_files(reader, stretch.files)
         if self.read and reader.lacks_files():
             try:
                 for one in opened:
                     if one.section is not None and one.section.files:
-                        self._keep_files(reader, one.section.files, one.key)
+                        self._keep_files(reader, one.section.files)
                         if not reader.lacks_files():
                             break
             except (Gap, KeysMissing, NoLocation) as problem:
@@ -343,7 +365,10 @@ class _Maker:
                 f"the bytes of {lacking} files of that moment are at no location, or not yet: they are named as absent"
             )
 
-    def _keep_files(self, reader: MomentReader, entries: Any, key: Any) -> None:
+    def _keep_files(self, reader: MomentReader, entries: Sequence[FileEntry]) -> None:
+        """Each file's blobs open with the key that was the newest when they were stored."""
         reader.keep_files(entries)
-        if key is not None and key.number not in [one.number for one in (self.base.key, *self.base.further_keys)]:
-            self.base.further_keys.append(key)
+        known = {key.number for key in (self.base.key, *self.base.further_keys)}
+        for number in sorted({entry.key for entry in entries if entry.parts is not None} - known):
+            if self.reader is not None:
+                self.base.further_keys.append(self.reader.key(number))
