@@ -104,7 +104,8 @@ def _no_base(sets: Sequence[FoundSet]) -> str:
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked, and where: the moment `at`, read on timeline `on`, from `places` with these `segments`."""
+    """What is asked, and where: the moment `at`, read on timeline `on`, from `places` with these `segments`; `newest` is the newest change
+    of that timeline that any set names."""
 
     vault: Vault
     places: tuple[Place, ...]
