@@ -24,12 +24,13 @@ class Role(StrEnum):
 
 CONTENT = ("datarecord", "uploadedcontent", "link")
 OF_CUSTOMERS = tuple(f"l2l_subscriptions.view_{model}" for model in ("customer", "subscription", "export", *CONTENT))
-OF_BACKUPS = tuple(f"l2l_backups.view_{model}" for model in ("location", "backupset", "run", "blob", "copy", "itemexport"))
+OF_BACKUPS = tuple(f"l2l_backups.view_{model}" for model in ("location", "backupset", "run", "blob", "copy", "itemexport", "hotstate"))
 OF_QUEUE = tuple(f"django_q.view_{model}" for model in ("schedule", "ormq", "failure"))
-OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_backups.view_itemexport")
+OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_backups.view_itemexport", "l2l_backups.view_hotstate")
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
 SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
+LIVE_RESTORES = "l2l_backups.{}_liverestorerequest"
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
@@ -38,6 +39,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *OF_CUSTOMERS,
         *OF_OWN_NIGHTS,
         "l2l_backups.add_itemexport",
+        LIVE_RESTORES.format("view"),
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (
@@ -46,6 +48,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         EVERY_CUSTOMER,
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "approve")),
+        *(LIVE_RESTORES.format(verb) for verb in ("view", "approve")),
     ),
     Role.BACKUP_OPERATOR: (
         *OF_CUSTOMERS,
@@ -57,6 +60,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         "l2l_backups.add_itemexport",
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "add", "approve")),
+        *(LIVE_RESTORES.format(verb) for verb in ("view", "add", "approve")),
     ),
     Role.AUDITOR: (
         *OF_CUSTOMERS,
@@ -66,6 +70,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         EVERY_CUSTOMER,
         SEES_POLICY,
         CHANGES_OF_POLICY.format("view"),
+        LIVE_RESTORES.format("view"),
         "auth.view_user",
         "auth.view_group",
     ),

@@ -39,6 +39,11 @@ def newest(name: str) -> datetime | None:
     return Heartbeat.objects.filter(name=name).order_by("-at").values_list("at", flat=True).first()
 
 
+def alive(name: str, *, since: datetime) -> list[str]:
+    """The processes of that name, on any machine, that gave a sign of life since then."""
+    return list(Heartbeat.objects.filter(name=name, at__gte=since).order_by("process").values_list("process", flat=True))
+
+
 def last_sign(name: str, pids: Iterable[int]) -> datetime | None:
     """The last sign of life of these processes of this machine: a heartbeat in that cluster, or a lease that one of them renewed."""
     host = f"{socket.gethostname()}:"

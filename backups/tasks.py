@@ -11,6 +11,7 @@ from audit import actors, evidence
 from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
 from backups.hot import removal, shipper
+from backups.live_restore import carrying_out
 from backups.models import Run
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
@@ -31,6 +32,9 @@ def look() -> None:
     queueing.queue_due(now)
     queueing.forget_failures()
     heartbeats.forget_old(now)
+    with actors.acting("worker", reason="what is due", source="look"):
+        carrying_out.recover(now)  # last, for it may have to wait for a lock
+    queueing.queue_live_restores(now)
 
 
 def work_off(run_ids: Sequence[int]) -> list[str]:
@@ -62,6 +66,14 @@ def export_item(pk: int) -> str:
     heartbeats.beat(WORKER)
     made = item_exports.make(vaults.from_settings(), pk)
     return made.state if made else "not waiting"
+
+
+def restore_live(request_id: int) -> str:
+    """One attempt to carry out an approved live restore; its state."""
+    heartbeats.beat(WORKER)
+    done = carrying_out.carry_out(vaults.from_settings(), request_id)
+    heartbeats.beat(WORKER)
+    return done.state if done is not None else "not due"
 
 
 def ship_if_unled() -> bool:

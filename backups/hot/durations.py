@@ -36,6 +36,9 @@ class Counted:
         return min(BOUNDS[at], self.longest)
 
 
+UNCOUNTED = Counted()
+
+
 def counted(seconds: Iterable[float]) -> Counted:
     """A change that seems to take less than nothing, by the difference of two clocks, took nothing."""
     buckets, longest = [0] * len(BOUNDS), 0.0

@@ -4,7 +4,7 @@ from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Locati
 from backups.models.exports import ItemExport
 from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
 from backups.models.policy import BackupPolicy
-from backups.models.requests import PolicyChangeRequest
+from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.runs import Act, Heartbeat, Run
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "ItemExport",
     "KeptSegment",
     "Lease",
+    "LiveRestore",
+    "LiveRestoreRequest",
     "Location",
     "LossHour",
     "PolicyChangeRequest",

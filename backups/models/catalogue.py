@@ -121,7 +121,10 @@ class Blob(models.Model):
 
     class Meta:
         verbose_name = "stored object"
-        indexes = (models.Index(fields=("stream", "kind", "state"), name="l2l_blob_stream"),)
+        indexes = (
+            models.Index(fields=("stream", "kind", "state"), name="l2l_blob_stream"),
+            models.Index(fields=("id",), condition=models.Q(hot=True), name="l2l_blob_hot"),
+        )
 
     def __str__(self) -> str:
         return self.name

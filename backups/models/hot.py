@@ -137,3 +137,9 @@ class HotState(models.Model):
     stopped_at = models.DateTimeField(null=True)
     unled_since = models.DateTimeField(null=True, help_text="Since when the queue ships, because nobody leads.")
     ticked_at = models.DateTimeField(null=True, help_text="When a leader last looked and recorded.")
+
+    class Meta:
+        verbose_name = verbose_name_plural = "hot backups"
+
+    def __str__(self) -> str:
+        return "hot backups"

@@ -11,6 +11,7 @@ from typing import Any
 
 from audit import chain
 from audit.chain import START, Head
+from backups.customerkeys import key_at
 from backups.errors import Gap, KeysMissing, NoLocation, NotCovered, NowhereWhole
 from backups.hot import forks as timelines
 from backups.hot.forks import Fork
@@ -21,7 +22,6 @@ from backups.hot.reading import (
     Link,
     MissingSegment,
     OpenedSegment,
-    Removed,
     SegmentReader,
     Stretch,
     find_forks,
@@ -30,6 +30,7 @@ from backups.hot.reading import (
     followed,
     until_of,
 )
+from backups.hot.removed import Record
 from backups.hot.sections import FileEntry
 from backups.locations import Place
 from backups.manifest import BadManifest, Part
@@ -60,9 +61,8 @@ def open_moment(
     choose(sets, None, notes)  # says what is wrong when there is none
     forks = find_forks(places, vault.fingerprint, notes)
     on = timelines.newest(forks) if at is None else timelines.in_force(forks, at)
-    segments, removed = _segments_up_to(places, forks, on, notes), find_removed(places, vault.fingerprint, notes)
-    newest = max((one.mark["number"] for one in sets if one.journal is not None and one.mark["timeline"] == on), default=0)
-    question = _Question(vault, tuple(places), stream, at, on, forks, segments, removed, newest, notes, progress)
+    segments, record = _segments_up_to(places, forks, on, notes), find_removed(places, vault.fingerprint, notes)
+    question = _Question(vault, tuple(places), stream, at, on, forks, segments, record, notes, progress)
     first: Exception | None = None
     for found in _bases(sets, on):
         try:
@@ -104,8 +104,7 @@ def _no_base(sets: Sequence[FoundSet]) -> str:
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked, and where: the moment `at`, read on timeline `on`, from `places` with these `segments`; `newest` is the newest change
-    of that timeline that any set names."""
+    """What is asked, and where: the moment `at`, read on timeline `on`, from `places` with these `segments`."""
 
     vault: Vault
     places: tuple[Place, ...]
@@ -114,8 +113,7 @@ class _Question:
     on: int
     forks: Sequence[Fork]
     segments: dict[int, FoundSegment]
-    removed: Removed | None
-    newest: int
+    record: Record | None
     notes: list[str]
     progress: Progress
 
@@ -143,7 +141,6 @@ class _Maker:
     files: list[Stretch] = field(default_factory=list)
     read: tuple[int, int] | None = None
     until: datetime | None = None
-    reader: SegmentReader | None = None
 
     def made(self, wants: Callable[[Part], bool]) -> MomentReader:
         self._load_journal()
@@ -232,15 +229,19 @@ class _Maker:
 
     def _behind(self) -> Generator[OpenedSegment, None, None]:
         question = self.question
-        self.reader = SegmentReader(question.places, question.stream, question.vault.keys, question.vault.fingerprint, question.notes)
-        removed = question.removed.up_to if question.removed else 0
-        return self.reader.each(question.segments, self.found.mark["segment"], removed)
+        reader = SegmentReader(
+            question.places, question.stream, question.vault.keys, question.vault.fingerprint, question.notes, question.record
+        )
+        return reader.each(question.segments, self.found.mark["segment"])
 
     def _follow(self, prefix: Prefix, shared: Head, opened: Iterable[OpenedSegment]) -> None:
         """Adds the changes of segment after segment, until one lies behind the moment or there is no more."""
         question, newest = self.question, self.found.mark["segment"]
         if newest in question.segments and self.found.mark["timeline"] == question.on:
             self.until = until_of(question.segments[newest], question.places, question.vault.fingerprint, question.notes)
+        if question.record is not None and question.record.up_to >= newest and self.found.mark["timeline"] == question.on:
+            self._refuse_lacking(question.record)
+            self.until = max(self.until, question.record.until) if self.until else question.record.until
         missing: MissingSegment | None = None
         try:
             for stretch in followed(opened, shared, stream=question.stream, forks=question.forks, on=question.on):
@@ -254,22 +255,19 @@ class _Maker:
         except MissingSegment as problem:
             self._refuse_behind(problem)
             missing = problem
-        if question.removed is not None and not missing:
-            self._check_removed(question.removed, shared)
         prefix.finish(goes_on=self.workspace.one("SELECT 1 FROM waiting WHERE tx = ?", prefix.open) is not None)
         self._refuse_unproved(prefix)
         if missing is not None:
             question.notes.append(f"{missing} All that was committed by the moment was shipped before it")
 
-    def _check_removed(self, removed: Removed, shared: Head) -> None:
-        """What went with removed segments must stand in this set, or have come since; then their word counts: nothing else was there."""
-        last = self.workspace.one("SELECT max(number) FROM change") or shared.number
-        if last < self.question.newest:
-            raise Gap(
-                f"Changes {last + 1} to {self.question.newest} are in a newer set that cannot be used, and the segments up to "
-                f"{removed.up_to} were removed because that set holds them. Give back a location that has that set whole."
+    def _refuse_lacking(self, record: Record) -> None:
+        """Segments were removed because a newer set held what they said: behind an older one nothing is proved."""
+        covered = record.covered.get(self.question.stream, 0)
+        if covered > self.found.mark["number"]:
+            raise MissingSegment(
+                f"The segments behind the set for the night of {self.found.envelope['night']} were removed, for a newer set held "
+                f"the changes up to {covered}; that set cannot be used here. Bring back the location with it, or ask for an earlier moment."
             )
-        self.until = max(self.until, removed.until) if self.until else removed.until
 
     def _refuse_behind(self, missing: MissingSegment) -> None:
         """The segments before the missing one tell all that had been committed until some moment: what lies behind that is not known."""
@@ -366,9 +364,9 @@ class _Maker:
             )
 
     def _keep_files(self, reader: MomentReader, entries: Sequence[FileEntry]) -> None:
-        """Each file's blobs open with the key that was the newest when they were stored."""
+        """With the keys that open their blobs, which may be earlier ones than the sections'."""
         reader.keep_files(entries)
-        known = {key.number for key in (self.base.key, *self.base.further_keys)}
+        question = self.question
+        known = {one.number for one in (self.base.key, *self.base.further_keys)}
         for number in sorted({entry.key for entry in entries if entry.parts is not None} - known):
-            if self.reader is not None:
-                self.base.further_keys.append(self.reader.key(number))
+            self.base.further_keys.append(key_at(question.vault.keys, question.places, question.stream, number, question.notes))

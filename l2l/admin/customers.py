@@ -30,8 +30,9 @@ from backups import run_acts
 from backups.admin.locations import Owed, owed_by_location
 from backups.admin.sets import STANDINGS, standing_of, whole_at
 from backups.errors import BackupError
-from backups.models import BackupSet, Location, Run
+from backups.models import BackupSet, LiveRestore, LiveRestoreRequest, Location, Run
 from l2l.admin.finding import FindingPages
+from l2l.admin.timeline import page_of
 from subscriptions import terms
 from subscriptions.admin import state_of
 from subscriptions.models import Customer, Export, Subscription
@@ -136,6 +137,7 @@ class CustomerAdmin(FindingPages):
         return [
             self.view_path("<path:object_id>/overview/", self.overview_view, "overview"),
             self.view_path("<path:object_id>/back-up/", self.back_up_view, "back_up"),
+            self.view_path("<path:object_id>/timeline/", self.timeline_view, "timeline"),
             *super().get_urls(),
         ]
 
@@ -186,11 +188,21 @@ class CustomerAdmin(FindingPages):
             contents=content_counts(customer, request.user),
             sets=[_shown_set(one, held) for held in (whole_at(sets),) for one in sets],
             at_work=_at_work(customer),
+            live_restore=_live_restore(customer, request.user),
+            restore_live_url=_restore_live_url(customer, request.user),
             owed=_owed_of(places, owed_by_location(customer.pk)),
             exports=Export.objects.filter(customer=customer)[:EXPORTS_SHOWN],
             may_back_up=request.user.has_perm(RUN_BACKUP),
             may_change=self.has_change_permission(request, customer),
         )
+
+    def timeline_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Sets, covered seconds and every change, from which a moment is picked."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        customer = self.visible_object(request, object_id)
+        context = page_of(customer, request.user, request.GET, clock.now())
+        return self.page(request, "back_office/timeline.html", f"Timeline of {customer}", original=customer, **context)
 
     def back_up_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Asks first; its POST queues a run, on whose page one sees it work."""
@@ -225,6 +237,18 @@ def _at_work(customer: Customer) -> Run | None:
     open_runs = Run.objects.filter(stream=customer.pk).select_related("stream")
     asked = Q(state=Run.State.OWED, kind=Run.Kind.ASKED)
     return open_runs.filter(Q(state=Run.State.RUNNING) | asked).order_by("-state").first()
+
+
+def _live_restore(customer: Customer, user: Any) -> LiveRestoreRequest | None:
+    """The request that is being carried out now, for who may see it."""
+    running = LiveRestoreRequest.objects.filter(customer=customer, carrying_out__state=LiveRestore.State.RUNNING)
+    return running.first() if user.has_perm(LiveRestoreRequest.permission("view")) else None
+
+
+def _restore_live_url(customer: Customer, user: Any) -> str:
+    if not user.has_perm(LiveRestoreRequest.permission("add")):
+        return ""
+    return f"{reverse('admin:l2l_backups_liverestorerequest_add')}?customer={customer.pk}"
 
 
 def kept(subscriptions: Iterable[Subscription], last_change: date | None) -> tuple[terms.KeptUntil, terms.DestructionDays] | None:

@@ -17,9 +17,13 @@ from django.utils import timezone
 from audit import clock
 from audit.moments import in_utc
 from audit.states import State
+from audit.two_person import TwoPersonRequest
 from backups import heartbeats, queueing
+from backups.admin.charts import KINDS
+from backups.admin.hot import figures_for
 from backups.admin.locations import Owed, copies_text, owed_by_location
-from backups.models import BackupSet, Location, PolicyChangeRequest, Run
+from backups.hot.standing import Standing, judged
+from backups.models import BackupSet, LiveRestoreRequest, Location, PolicyChangeRequest, Run
 from backups.slots import night_of
 from subscriptions.admin import of_visible_customers
 from subscriptions.models import Customer
@@ -60,10 +64,13 @@ def front_page(user: Any) -> dict[str, Any]:
     """The context of the front page for one person: numbers of the customers that they may see."""
     protection = protection_now(user)
     places = places_now() if user.has_perm("l2l_backups.view_location") else []
+    standing = judged(figures_for(user, clock.now())) if user.has_perm("l2l_backups.view_hotstate") else None
     return {
         "protection": protection,
         "places": places,
-        "todos": list(todos(user, protection, places)),
+        "standing": standing,
+        "standing_kind": KINDS[standing.state] if standing else "",
+        "todos": [*_hot_todos(standing), *todos(user, protection, places)],
         "chart": stored_per_night(user),
         "may_see_sets": user.has_perm("l2l_backups.view_backupset"),
         "may_see_customers": user.has_perm("l2l_subscriptions.view_customer"),
@@ -122,6 +129,13 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
         yield Todo("warn", "Backup", f"{some} not yet at every required location.", _customers())
 
 
+def _hot_todos(standing: Standing | None) -> Iterator[Todo]:
+    """Whether P2 is kept, and what to do where it is not."""
+    for finding in standing.findings if standing else ():
+        link = reverse("admin:l2l_backups_hotstate_changelist")
+        yield Todo(KINDS[finding.state], "Hot backups", f"{finding.reason} {finding.todo}", link)
+
+
 def _queue_todos(user: Any) -> Iterator[Todo]:
     """Whether the worker lives, for those who run it: without it no night is filled."""
     if not user.has_perm("l2l_backups.operate_run"):
@@ -169,11 +183,16 @@ def _proof_todos(user: Any) -> Iterator[Todo]:
 
 def _requests_to_decide(user: Any) -> Iterator[Todo]:
     """What waits for this person as the second one."""
-    if not user.has_perm(PolicyChangeRequest.permission("approve")):
+    yield from _to_decide(user, PolicyChangeRequest, PolicyChangeRequest.objects.all(), "to change the backup policy: ")
+    yield from _to_decide(user, LiveRestoreRequest, of_visible_customers(user, LiveRestoreRequest.objects.all(), "customer"), "to ")
+
+
+def _to_decide(user: Any, kind: type[TwoPersonRequest], visible: Any, asks: str) -> Iterator[Todo]:
+    if not user.has_perm(kind.permission("approve")):
         return
-    for asked in PolicyChangeRequest.objects.filter(state=State.REQUESTED.value).exclude(requested_by=user)[:NIGHT_TODOS]:
-        link = reverse("admin:l2l_backups_policychangerequest_change", args=[asked.pk])
-        yield Todo("warn", "Decide", f"{asked.requested_by} asks to change the backup policy: {asked.what}", link)
+    for asked in visible.filter(state=State.REQUESTED.value).exclude(requested_by=user)[:NIGHT_TODOS]:
+        link = reverse(f"admin:{kind._meta.app_label}_{kind._meta.model_name}_change", args=[asked.pk])
+        yield Todo("warn", "Decide", f"{asked.requested_by} asks {asks}{asked.what}", link)
 
 
 def _first_customer(user: Any) -> Todo:

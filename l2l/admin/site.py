@@ -37,10 +37,17 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     (
         "Backups",
         [
+            ("Hot backups", "flash_on", "l2l_backups_hotstate_changelist", "l2l_backups.view_hotstate"),
             ("Nights", "nights_stay", "l2l_backups_run_changelist", "l2l_backups.view_run"),
             ("Backup policy", "policy", "l2l_backups_backuppolicy_changelist", "l2l_backups.view_backuppolicy"),
             ("Policy requests", "how_to_reg", "l2l_backups_policychangerequest_changelist", "l2l_backups.view_policychangerequest"),
             ("Backup sets", "inventory_2", "l2l_backups_backupset_changelist", "l2l_backups.view_backupset"),
+            (
+                "Live restores",
+                "settings_backup_restore",
+                "l2l_backups_liverestorerequest_changelist",
+                "l2l_backups.view_liverestorerequest",
+            ),
             ("Locations", "database", "l2l_backups_location_changelist", "l2l_backups.view_location"),
             ("Stored objects", "deployed_code", "l2l_backups_blob_changelist", "l2l_backups.view_blob"),
             ("Copies", "file_copy", "l2l_backups_copy_changelist", "l2l_backups.view_copy"),

@@ -161,7 +161,18 @@ def foreign(belongings: Callable[..., Belongings]) -> Belongings:
 APPS = {
     "auth": ("user", "group"),
     "l2l_audit": ("grant", "event"),
-    "l2l_backups": ("location", "backupset", "run", "blob", "copy", "itemexport", "backuppolicy", "policychangerequest"),
+    "l2l_backups": (
+        "location",
+        "backupset",
+        "run",
+        "blob",
+        "copy",
+        "itemexport",
+        "backuppolicy",
+        "policychangerequest",
+        "liverestorerequest",
+        "hotstate",
+    ),
     "django_q": ("schedule", "ormq", "failure"),
 }
 

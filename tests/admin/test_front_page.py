@@ -58,6 +58,7 @@ def test_a_sample_says_so(as_: As, settings: Any) -> None:
 
 
 PAGES = ("customer", "subscription", "datarecord", "uploadedcontent", "link", "backupset", "run", "location", "blob", "copy", "export")
+PAGES = (*PAGES, "hotstate")
 
 
 @pytest.mark.parametrize("name", ["otto", "ada"])
