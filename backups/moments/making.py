@@ -104,8 +104,7 @@ def _no_base(sets: Sequence[FoundSet]) -> str:
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked, and where: the moment `at`, read on timeline `on`, from `places` with these `segments`; `newest` is the newest change
-    of that timeline that any set names."""
+    """What is asked, and where: the moment `at`, read on timeline `on`, from `places` with these `segments`."""
 
     vault: Vault
     places: tuple[Place, ...]
