@@ -16,7 +16,8 @@ from audit.models import JournalRow
 from backups.errors import NoLocation
 from backups.hot import forks as timelines
 from backups.hot.forks import Fork
-from backups.hot.reading import FoundSegment, find_forks, find_segments, until_of
+from backups.hot.reading import FoundSegment, find_forks, find_removed, find_segments, until_of
+from backups.hot.removed import Record
 from backups.locations import Place
 from backups.models import BackupSet
 from backups.reading import FoundSet, find_sets
@@ -93,11 +94,12 @@ def covered(vault: Vault, stream: uuid.UUID) -> Coverage:
     notes = [f"{name} cannot be used ({why})" for name, why in troubles.items()]
     sets = find_sets(places, str(stream), vault.fingerprint, notes)
     forks = find_forks(places, vault.fingerprint, notes)
+    record = find_removed(places, vault.fingerprint, notes)
     start = JournalRow.objects.filter(stream=stream).order_by("id").values_list("written_at", flat=True).first()
     spans: list[Span] = []
     gaps: list[Hole] = []
     for name, these in (("", places), *((place.name, (place,)) for place in places)):
-        reach = _Reach(name, these, vault.fingerprint, forks, notes, find_segments(these, notes))
+        reach = _Reach(name, these, vault.fingerprint, forks, notes, find_segments(these, notes), record)
         for span, hole in reach.each(start, [one for one in sets if not name or name in one.places]):
             spans += [span] if span else []
             gaps += [hole] if hole else []
@@ -138,6 +140,7 @@ class _Reach:
     forks: Sequence[Fork]
     notes: list[str]
     found: dict[int, FoundSegment]
+    record: Record | None
 
     def each(self, start: datetime | None, sets: Sequence[FoundSet]) -> Iterator[tuple[Span | None, Hole | None]]:
         """Timeline by timeline, the seconds that are read on it."""
@@ -157,15 +160,18 @@ class _Reach:
         journal = base.mark
         first = int(journal["segment"])
         known = [number for number in self.found if number >= first and (before is None or number < before)]
-        last = first
+        last = max(first, self.record.up_to) if self.record and (before is None or self.record.up_to < before) else first
         while last + 1 in known:
             last += 1
-        moments = [_moment(journal["at"]), self._until(last) if last in known else None]
+        moments = [_moment(journal["at"]), self._until(last) if last in known else self._removed_until(last)]
         end = max((one for one in moments if one is not None), default=None)
         beyond = [number for number in known if number > last]
         if not beyond:
             return end, None
         return end, Hole(self.name, end, self._until(max(beyond)), last + 1, min(beyond) - 1)
+
+    def _removed_until(self, last: int) -> datetime | None:
+        return self.record.until if self.record and self.record.up_to == last else None
 
     def _until(self, number: int) -> datetime | None:
         return until_of(self.found[number], self.places, self.trusted, self.notes)

@@ -177,7 +177,7 @@ class Leader:
         at = {stream: head.at for stream, head in standing.items()} | {uuid.UUID(one.section.stream): one.at for one in given}
         given = [*given, *(self._without_changes(head, number) for head in standing.values())]
         # Asked after the changes were read and numbered: what was committed meanwhile, or had to wait, is not said to be known.
-        self._until = outbox.settled_until(now) or self._until
+        self._until = outbox.settled_until(now, self.floor.beyond) or self._until
         segment = self._segment(number, given)
         recording.intend(segment, self.in_force)
         self.desk.carried(entries, number)

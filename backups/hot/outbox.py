@@ -87,10 +87,10 @@ def anything(beyond: int = 0) -> bool:
     return bool(ask(f"SELECT 1 {_WAITING} AND id > %s LIMIT 1", beyond))
 
 
-def settled_until(now: datetime) -> datetime | None:
+def settled_until(now: datetime, beyond: int = 0) -> datetime | None:
     """The moment before which nothing waits: `now`, by the database's clock and read before this is asked, or else the time of the oldest
     change that waits; None when more waits than is looked at."""
-    waiting = ask(f"SELECT written_at {_WAITING} LIMIT %s", MOST_CHANGES + 1)
+    waiting = ask(f"SELECT written_at {_WAITING} AND id > %s LIMIT %s", beyond, MOST_CHANGES + 1)
     if len(waiting) > MOST_CHANGES:
         return None
     return min([now, *(_moment(at) for (at,) in waiting)])

@@ -20,8 +20,9 @@ from audit.signing import BadSignature, verify
 from backups import customerkeys
 from backups.errors import Gap, NoLocation
 from backups.hot import forks as timelines
-from backups.hot import sections, segments
+from backups.hot import removed, sections, segments
 from backups.hot.forks import BadTimeline, Fork
+from backups.hot.removed import KEPT, REMOVED, BadRecord, Record, kept_number, record_name, recorded_number
 from backups.hot.sections import MAX_SECTION_BYTES, BadSection, Change, FileEntry, Section
 from backups.hot.segments import BadSegment, Index
 from backups.keyfiles import KeyRing
@@ -103,6 +104,43 @@ def find_segments(places: Sequence[Place], notes: list[str], *, after: int = 0) 
     }
 
 
+def find_removed(places: Sequence[Place], trusted: str, notes: list[str]) -> Record | None:
+    """What the newest record says of segments that were removed; None where there is none. `Gap` when it is nowhere whole."""
+    names: dict[int, list[Place]] = {}
+    for place in places:
+        try:
+            for entry in place.store.list(REMOVED):
+                number = recorded_number(entry.name)
+                if number is not None:
+                    names.setdefault(number, []).append(place)
+        except StoreError as problem:
+            notes.append(f"what was removed at {place.name} cannot be listed ({problem})")
+    if not names:
+        return None
+    newest, troubles = max(names), []
+    for place in names[newest]:
+        try:
+            return removed.of_document(verify(json.loads(place.store.get(record_name(newest))), trusted))
+        except (StoreError, BadSignature, BadRecord, ValueError) as problem:
+            troubles.append(f"{record_name(newest)} at {place.name} does not count: {problem}")
+    raise Gap(f"Which segments were removed is not known any more: {'; '.join(troubles)}.")
+
+
+def find_kept(places: Sequence[Place], record: Record | None, stream: str) -> dict[int, FoundSegment]:
+    """The segments whose sections were kept for the stream; without those that no place lists."""
+    wanted = set(record.kept.get(stream, ())) if record else set()
+    names: dict[int, dict[str, int]] = {}
+    for place in places if wanted else ():
+        for entry in place.store.list(KEPT):
+            known = kept_number(entry.name)
+            if known is not None and known[0] in wanted:
+                names.setdefault(known[0], {})[entry.name] = known[1]
+    everywhere = tuple(place.name for place in places)
+    return {
+        number: FoundSegment(number, tuple(sorted(named, key=lambda name: -named[name])), everywhere) for number, named in names.items()
+    }
+
+
 def find_forks(places: Sequence[Place], trusted: str, notes: list[str]) -> list[Fork]:
     """How each later timeline began. What does not verify at one place is noted and taken from another; `Gap` when it is nowhere whole."""
     found: dict[int, Fork] = {}
@@ -139,11 +177,14 @@ class SegmentReader:
     keys: KeyRing
     trusted: str
     notes: list[str]
+    record: Record | None = None
     _opened_keys: dict[int, StreamKey] = field(default_factory=dict)
 
     def each(self, found: dict[int, FoundSegment], after: int) -> Generator[OpenedSegment, None, None]:
         """What each segment behind `after` says of the stream, in the order of numbers. Raises `MissingSegment` when it comes to a number
-        that is missing while a later one is there, or that is nowhere whole; `KeysMissing`, `NoLocation` for the stream's key."""
+        that is missing while a later one is there, or that is nowhere whole; `KeysMissing`, `NoLocation` for the stream's key. What the
+        record says was removed is missing rightly, unless it was kept for the stream."""
+        found = found | {number: kept for number, kept in find_kept(self.places, self.record, self.stream).items() if number not in found}
         numbers = iter(sorted(number for number in found if number > after))
         waiting: deque[tuple[int, Future[OpenedSegment]]] = deque()
         before = after
@@ -153,6 +194,7 @@ class SegmentReader:
                 while len(waiting) < AHEAD and (number := next(numbers, None)) is not None:
                     waiting.append((number, executor.submit(self.open, found[number])))
                 if not waiting:
+                    self._refuse_missing(before, max(before, self._removed_to) + 1)
                     return
                 number, opened = waiting.popleft()
                 self._refuse_missing(before, number)
@@ -161,10 +203,16 @@ class SegmentReader:
         finally:
             executor.shutdown(cancel_futures=True)
 
+    @property
+    def _removed_to(self) -> int:
+        return self.record.up_to if self.record else 0
+
     def _refuse_missing(self, before: int, number: int) -> None:
-        if number == before + 1:
+        kept = self.record.kept.get(self.stream, ()) if self.record else ()
+        first = min((one for one in kept if before < one < number), default=max(before, self._removed_to) + 1)
+        last = number - 1
+        if first > last:
             return
-        first, last = before + 1, number - 1
         missing = f"Segment {first} is" if first == last else f"Segments {first} to {last} are"
         raise MissingSegment(
             f"{missing} missing at {' and '.join(place.name for place in self.places)}, and segment {number} is there: what was shipped in "

@@ -14,13 +14,13 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.db.models import Max
 
 from backups import leases
 from backups.errors import BackupError, NoLocation
 from backups.hot import segments, timelines
+from backups.hot.removed import REMOVED, Record, kept_name, record_name
 from backups.hot.segments import FOLDER, BadSegment, Index
 from backups.leases import Held, fenced
 from backups.locations import Place
@@ -30,8 +30,6 @@ from backups.stores.contract import StoreError
 from backups.vault import Vault
 
 LEASE = "hot-removal"
-KEPT, RECORDS = f"{FOLDER}kept/", f"{FOLDER}removed/"
-FORMAT = 1
 # A customer without a good set for so long holds the others' segments up no more.
 PATIENCE = timedelta(days=2)
 MOST = 20_000
@@ -130,7 +128,7 @@ def _keep(vault: Vault, places: Sequence[Place], lease: Held, number: int, strea
     index, sealed = _whole(vault, places, Segment.objects.get(pk=number))
     wanted = replace(index, epoch=lease.epoch, sections=tuple(entry for entry in index.sections if entry.stream in streams))
     data = segments.written(wanted, sealed, vault.signer)
-    name = f"{KEPT}{number:012d}-{lease.epoch}.tar"
+    name = kept_name(number, lease.epoch)
     with fenced(lease):
         KeptSegment.objects.create(number=number, name=name, sections=[[entry.stream, entry.last] for entry in wanted.sections])
     for place in places:
@@ -164,48 +162,34 @@ def _let_go_of_kept(vault: Vault, lease: Held) -> None:
 # What is said of it
 
 
-def document(up_to: int, until: datetime, kept: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """What is signed and stored at every location (docs/format.md). `until` is the last removed segment's: up to then a customer has no
-    change but those that its sets hold and those of the segments that are kept for it."""
-    return {
-        "format": FORMAT,
-        "kind": "removed",
-        "up_to": up_to,
-        "until": until.astimezone(UTC).isoformat(),
-        "kept": {stream: list(numbers) for stream, numbers in kept.items()},
-    }
-
-
 def _write_record(vault: Vault, places: Sequence[Place], up_to: int) -> None:
     kept: dict[str, list[int]] = {}
     for one in KeptSegment.objects.order_by("number"):
         for stream, _ in one.sections:
             kept.setdefault(stream, []).append(one.number)
-    until = Segment.objects.get(pk=up_to).until
-    signed = vault.signer.sign(document(up_to, until, kept) | {"at": vault.clock().astimezone(UTC).isoformat()})
+    record = Record(up_to, Segment.objects.get(pk=up_to).until, {stream: tuple(numbers) for stream, numbers in kept.items()}, _covered())
+    signed = vault.signer.sign(record.document() | {"at": vault.clock().astimezone(UTC).isoformat()})
     data = json.dumps(signed, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     for place in places:
         put_and_read_back(place.store, record_name(up_to), data, sha256_of(data))
-
-
-def record_name(up_to: int) -> str:
-    return f"{RECORDS}{up_to:012d}.json"
 
 
 # What goes
 
 
 def _remove(places: Sequence[Place], lease: Held, up_to: int) -> int:
-    """Every segment up to that number, under all its names, and the records that a later one replaces. Returns how many numbers went."""
+    """Every segment up to that number that this database knows, under all its names, and the records that a later one replaces. Returns how
+    many numbers went. (What another timeline left is nobody's to remove here.)"""
     gone: set[int] = set()
+    known = set(Segment.objects.filter(number__lte=up_to).values_list("number", flat=True))
     for place in places:
         for entry in list(place.store.list(FOLDER)):
             found = segments.number_and_epoch(entry.name)
-            if found is not None and found[0] <= up_to:
+            if found is not None and found[0] in known:
                 lease.keep()
                 place.store.remove(entry.name)
                 gone.add(found[0])
-            elif entry.name.startswith(RECORDS) and entry.name < record_name(up_to):
+            elif entry.name.startswith(REMOVED) and entry.name < record_name(up_to):
                 place.store.remove(entry.name)
     return len(gone)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from audit import chain
 from audit.chain import START, Head
+from backups.customerkeys import key_at
 from backups.errors import Gap, KeysMissing, NoLocation, NotCovered, NowhereWhole
 from backups.hot import forks as timelines
 from backups.hot.forks import Fork
@@ -24,10 +25,13 @@ from backups.hot.reading import (
     SegmentReader,
     Stretch,
     find_forks,
+    find_removed,
     find_segments,
     followed,
     until_of,
 )
+from backups.hot.removed import Record
+from backups.hot.sections import FileEntry
 from backups.locations import Place
 from backups.manifest import BadManifest, Part
 from backups.moments.reader import JOURNAL, SCHEMA, MomentReader
@@ -57,7 +61,8 @@ def open_moment(
     choose(sets, None, notes)  # says what is wrong when there is none
     forks = find_forks(places, vault.fingerprint, notes)
     on = timelines.newest(forks) if at is None else timelines.in_force(forks, at)
-    question = _Question(vault, tuple(places), stream, at, on, forks, _segments_up_to(places, forks, on, notes), notes, progress)
+    segments, record = _segments_up_to(places, forks, on, notes), find_removed(places, vault.fingerprint, notes)
+    question = _Question(vault, tuple(places), stream, at, on, forks, segments, record, notes, progress)
     first: Exception | None = None
     for found in _bases(sets, on):
         try:
@@ -108,6 +113,7 @@ class _Question:
     on: int
     forks: Sequence[Fork]
     segments: dict[int, FoundSegment]
+    record: Record | None
     notes: list[str]
     progress: Progress
 
@@ -223,7 +229,9 @@ class _Maker:
 
     def _behind(self) -> Generator[OpenedSegment, None, None]:
         question = self.question
-        reader = SegmentReader(question.places, question.stream, question.vault.keys, question.vault.fingerprint, question.notes)
+        reader = SegmentReader(
+            question.places, question.stream, question.vault.keys, question.vault.fingerprint, question.notes, question.record
+        )
         return reader.each(question.segments, self.found.mark["segment"])
 
     def _follow(self, prefix: Prefix, shared: Head, opened: Iterable[OpenedSegment]) -> None:
@@ -231,6 +239,9 @@ class _Maker:
         question, newest = self.question, self.found.mark["segment"]
         if newest in question.segments and self.found.mark["timeline"] == question.on:
             self.until = until_of(question.segments[newest], question.places, question.vault.fingerprint, question.notes)
+        if question.record is not None and question.record.up_to >= newest and self.found.mark["timeline"] == question.on:
+            self._refuse_lacking(question.record)
+            self.until = max(self.until, question.record.until) if self.until else question.record.until
         missing: MissingSegment | None = None
         try:
             for stretch in followed(opened, shared, stream=question.stream, forks=question.forks, on=question.on):
@@ -248,6 +259,15 @@ class _Maker:
         self._refuse_unproved(prefix)
         if missing is not None:
             question.notes.append(f"{missing} All that was committed by the moment was shipped before it")
+
+    def _refuse_lacking(self, record: Record) -> None:
+        """Segments were removed because a newer set held what they said: behind an older one nothing is proved."""
+        covered = record.covered.get(self.question.stream, 0)
+        if covered > self.found.mark["number"]:
+            raise MissingSegment(
+                f"The segments behind the set for the night of {self.found.envelope['night']} were removed, for a newer set held "
+                f"the changes up to {covered}; that set cannot be used here. Bring back the location with it, or ask for an earlier moment."
+            )
 
     def _refuse_behind(self, missing: MissingSegment) -> None:
         """The segments before the missing one tell all that had been committed until some moment: what lies behind that is not known."""
@@ -327,12 +347,12 @@ class _Maker:
     def _find_files(self, reader: MomentReader, opened: Iterable[OpenedSegment]) -> None:
         """Where the bytes of new files lie stands in the segment of their change or in a later one, which may lie behind the moment."""
         for stretch in self.files:
-            self._keep_files(reader, stretch.files, stretch.key)
+            self._keep_files(reader, stretch.files)
         if self.read and reader.lacks_files():
             try:
                 for one in opened:
                     if one.section is not None and one.section.files:
-                        self._keep_files(reader, one.section.files, one.key)
+                        self._keep_files(reader, one.section.files)
                         if not reader.lacks_files():
                             break
             except (Gap, KeysMissing, NoLocation) as problem:
@@ -343,7 +363,10 @@ class _Maker:
                 f"the bytes of {lacking} files of that moment are at no location, or not yet: they are named as absent"
             )
 
-    def _keep_files(self, reader: MomentReader, entries: Any, key: Any) -> None:
+    def _keep_files(self, reader: MomentReader, entries: Sequence[FileEntry]) -> None:
+        """With the keys that open their blobs, which may be earlier ones than the sections'."""
         reader.keep_files(entries)
-        if key is not None and key.number not in [one.number for one in (self.base.key, *self.base.further_keys)]:
-            self.base.further_keys.append(key)
+        question = self.question
+        known = {one.number for one in (self.base.key, *self.base.further_keys)}
+        for number in sorted({entry.key for entry in entries if entry.parts is not None} - known):
+            self.base.further_keys.append(key_at(question.vault.keys, question.places, question.stream, number, question.notes))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +17,14 @@ from hypothesis import strategies as st
 from audit.models import Stream
 from audit.signing import verify
 from backups import vault as vaults
-from backups.errors import NoLocation
+from backups.choosing import At
+from backups.coverage import covered
+from backups.errors import Gap, NoLocation
 from backups.hot import removal, segments, shipper
 from backups.hot.removal import PATIENCE, Shipped, decide
 from backups.models import BackupSet, Blob, HotFile, HotState, KeptSegment, Segment
 from backups.nightly import back_up
+from backups.restore import restore
 from backups.stores.contract import StoreUnavailable
 from backups.stores.memory import MemoryStore
 from backups.vault import Vault
@@ -151,3 +156,54 @@ def test_the_files_of_a_removed_segment_are_the_sets_from_then_on(hot, acme):
     outcome = back_up(hot, Stream.objects.get(pk=acme.pk))
     assert outcome.good
     assert outcome.notes == []
+
+
+def state_now(vault: Vault, customer: Any, folder: Path) -> list[str]:
+    """The references of the customer's records at the newest second that is covered."""
+    report = restore(vault, customer, folder, at=At(None))
+    rows = (folder / "rows" / "l2l_subscriptions.datarecord.ndjson").read_text().splitlines()
+    assert report.good
+    shutil.rmtree(folder)
+    return sorted(json.loads(row)["reference"] for row in rows)
+
+
+def test_any_second_is_restored_across_removed_segments(hot, acme, tmp_path):
+    DataRecord.objects.create(customer=acme, kind="part", reference="P-1")
+    shipper.ship_once(hot)
+    backed_up(hot, acme)
+    shipper.ship_once(hot)  # an idle mark behind the set, which goes with the rest
+    removal.remove_covered(hot, hot.clock())
+    assert state_now(hot, acme, tmp_path / "idle") == ["P-1"]
+    DataRecord.objects.create(customer=acme, kind="part", reference="P-2")
+    shipper.ship_once(hot)
+    assert state_now(hot, acme, tmp_path / "later") == ["P-1", "P-2"]
+    assert covered(hot, acme.pk).gaps == ()
+
+
+def test_what_was_kept_for_a_customer_is_restored(hot, acme, acme2, tmp_path):
+    backed_up(hot, acme, acme2)
+    for customer in (acme, acme2):
+        DataRecord.objects.create(customer=customer, kind="part", reference="P-1")
+    shipper.ship_once(hot)
+    backed_up(hot, acme)
+    assert removal.remove_covered(hot, hot.clock() + PATIENCE).kept == 1
+    assert state_now(hot, acme2, tmp_path / "kept") == ["P-1"]
+    [kept] = KeptSegment.objects.all()
+    for place in hot.places:
+        place.store.remove(kept.name)
+    with pytest.raises(Gap, match="missing"):
+        state_now(hot, acme2, tmp_path / "lost")
+
+
+def test_an_older_set_is_no_base_for_what_was_removed_behind_it(hot, acme, tmp_path):
+    """The set that held it is lost everywhere: that is said, and no shorter history is given."""
+    backed_up(hot, acme)
+    DataRecord.objects.create(customer=acme, kind="part", reference="P-1")
+    shipper.ship_once(hot)
+    backed_up(hot, acme)
+    removal.remove_covered(hot, hot.clock())
+    newest = BackupSet.objects.filter(stream=acme.pk).first()
+    for place in hot.places:
+        place.store.remove(f"customers/{acme.pk}/sets/{newest.pk}.json")
+    with pytest.raises(Gap, match="a newer set held"):
+        state_now(hot, acme, tmp_path / "lost")
