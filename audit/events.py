@@ -40,6 +40,9 @@ class Event(StrEnum):
     SIGN_IN_FAILED = "session:refused"
     SIGNED_OUT = "session:closed"
     REFUSED = "access:refused"
+    RESTORE_BEGUN = "restore:begun"
+    RESTORED = "restore:done"
+    RESTORE_ENDED = "restore:ended"
     DOWNLOADED = "file:downloaded"
     EXPORTED = "data:exported"
     PERSON_ADDED = "person:added"
@@ -72,6 +75,7 @@ class Event(StrEnum):
 
 
 _OF_REQUESTS = frozenset({"kind", "plan"})
+_OF_RESTORES = frozenset({"request", "attempt"})
 _OF_RUNS = frozenset({"night", "run", "until"})
 # Every fact that an event may carry.
 FACTS: dict[Event, frozenset[str]] = {
@@ -81,6 +85,9 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.REFUSED: frozenset({"view", "method", "object", "address"}),
     Event.DOWNLOADED: frozenset({"field", "version", "bytes"}),
     Event.EXPORTED: frozenset({"sha256", "rows", "files", "bytes", "set"}),
+    Event.RESTORE_BEGUN: _OF_RESTORES,
+    Event.RESTORED: _OF_RESTORES | {"set", "plan", "added", "changed", "removed", "files"},
+    Event.RESTORE_ENDED: _OF_RESTORES | {"why"},
     Event.PERSON_ADDED: frozenset({"person"}),
     Event.PERSON_CHANGED: frozenset({"person", "active", "superuser"}),
     Event.PASSWORD_SET: frozenset({"person"}),

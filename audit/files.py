@@ -118,6 +118,28 @@ def _read_object(storage: S3Storage, name: str) -> Iterator[bytes]:
         raise UploadsUnavailable(errno.EIO, f"The bucket of the uploads cannot be read ({type(problem).__name__}).") from problem
 
 
+def put_back(storage: Storage, name: str, content: Iterable[bytes], *, sha256: str, size: int, spool: Path) -> None:
+    """Stores the bytes that history names under exactly that name, where nothing stands, and reads them back. They wait in a nameless file
+    of the folder `spool` until their digest was found right.
+
+    Raises `UploadsUnavailable` when something stands there, when the bytes are others, or when the storage gives them back otherwise.
+    """
+    spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryFile(dir=spool) as waiting:
+        for piece in content:
+            waiting.write(piece)
+        if digest_of(waiting) != (sha256, size):
+            raise UploadsUnavailable(errno.EIO, f"The bytes for {name} are not those that history names. Nothing was stored.")
+        if storage.exists(name):
+            raise UploadsUnavailable(errno.EEXIST, f"The upload storage has something under the name {name} already: it was left alone.")
+        stored = storage.save(name, File(waiting))
+    if stored != name:
+        storage.delete(stored)
+        raise UploadsUnavailable(errno.EEXIST, f"Something was stored under the name {name} at the same moment: it was left alone.")
+    if digest_of_pieces(read_stored(storage, name)) != (sha256, size):
+        raise UploadsUnavailable(errno.EIO, f"The upload storage gives {name} back otherwise than it was given. Check that disk or server.")
+
+
 def pieces(file: BinaryIO | File) -> Iterator[bytes]:
     """An open file from where it stands, in pieces of at most 1 MiB."""
     while piece := file.read(READ_BYTES):

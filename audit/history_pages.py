@@ -112,6 +112,12 @@ def values_of(model: type[models.Model], row: Any) -> list[Change]:
     return [Change(label, None, text) for label, text in _texts(model, row, _names(model, [row]), limit=None)]
 
 
+def differences(model: type[models.Model], before: Any, after: Any) -> list[Change]:
+    """What differs between two versions, which need not be stored."""
+    names = _names(model, [before, after])
+    return [change for field in _fields(model) for change in _field_changes(field, before, after, names)]
+
+
 def files_of(model: type[models.Model], row: Any) -> list[StoredVersion]:
     """The stored files that a history row (or a live row) names."""
     return [

@@ -30,6 +30,7 @@ OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_back
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
 SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
+LIVE_RESTORES = "l2l_backups.{}_liverestorerequest"
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
@@ -37,6 +38,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
     Role.ACCOUNT_MANAGER: (
         *OF_CUSTOMERS,
         *OF_OWN_NIGHTS,
+        LIVE_RESTORES.format("view"),
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (
@@ -45,6 +47,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         EVERY_CUSTOMER,
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "approve")),
+        *(LIVE_RESTORES.format(verb) for verb in ("view", "approve")),
     ),
     Role.BACKUP_OPERATOR: (
         *OF_CUSTOMERS,
@@ -55,6 +58,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         "l2l_backups.operate_run",
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "add", "approve")),
+        *(LIVE_RESTORES.format(verb) for verb in ("view", "add", "approve")),
     ),
     Role.AUDITOR: (
         *OF_CUSTOMERS,
@@ -64,6 +68,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         EVERY_CUSTOMER,
         SEES_POLICY,
         CHANGES_OF_POLICY.format("view"),
+        LIVE_RESTORES.format("view"),
         "auth.view_user",
         "auth.view_group",
     ),

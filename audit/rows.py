@@ -8,6 +8,7 @@ binary as base64; UUIDs with dashes; JSON columns as the JSON they hold. Keys ar
 from __future__ import annotations
 
 import base64
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -94,6 +95,12 @@ def row_json(model: type[models.Model], values: dict[str, Any]) -> str:
 def instance_json(instance: models.Model) -> str:
     """The canonical text of the row that `instance` stands for."""
     return row_json(type(instance), {column.attname: getattr(instance, column.attname) for column in columns(type(instance))})
+
+
+def instance_of(model: type[models.Model], text: bytes | str) -> models.Model:
+    """An unsaved instance of the row whose canonical text that is; the inverse of `instance_json`."""
+    row = json.loads(text)
+    return model(**{column.attname: from_json(column, row[column.name]) for column in columns(model)})
 
 
 def _utc(_: Column, value: datetime) -> str:

@@ -39,7 +39,7 @@ class TwoPersonAdmin(BackOfficeAdmin):
     list_select_related: tuple[str, ...] = ("requested_by", "approved_by")
     ordering: tuple[str, ...] = ("-requested_at",)
     change_form_outer_before_template = "back_office/request.html"
-    fieldsets = (
+    fieldsets: tuple[tuple[str, dict[str, tuple[Any, ...]]], ...] = (
         ("Asked", {"fields": ("requested_by", moment("requested_at", "when"), "why")}),
         (
             "Decided",
@@ -56,9 +56,13 @@ class TwoPersonAdmin(BackOfficeAdmin):
         ("Plan", {"fields": ("digest",)}),
     )
 
-    def plan_context(self, asked: TwoPersonRequest) -> dict[str, Any]:
-        """What `plan_template` shows."""
+    def plan_context(self, asked: TwoPersonRequest, user: Any) -> dict[str, Any]:
+        """What `plan_template` shows to this person."""
         raise NotImplementedError
+
+    def steps(self, asked: TwoPersonRequest, user: Any) -> list[tuple[str, str, bool]]:
+        """What this person may do with it now: name, label, whether it ends the request."""
+        return _steps(asked, user)
 
     def carry_out(self, asked: TwoPersonRequest, *, by: Any, password: str) -> str:
         """Approves, and does what was asked for; what to tell of it."""
@@ -85,10 +89,10 @@ class TwoPersonAdmin(BackOfficeAdmin):
             "asked": asked,
             "standing_kind": KINDS.get(State(asked.state), ""),
             "is_open": asked.state == State.REQUESTED,
-            "steps": [(label, self.url(name, asked.pk), danger) for name, label, danger in _steps(asked, request.user)],
+            "steps": [(label, self.url(name, asked.pk), danger) for name, label, danger in self.steps(asked, request.user)],
             "why_not": grants.why_not(request.user, asked.permission("approve"), clock.now()),
             "may_approve": request.user.has_perm(asked.permission("approve")),
-            **(self.plan_context(asked) if asked.state == State.REQUESTED else {}),
+            **(self.plan_context(asked, request.user) if asked.state == State.REQUESTED else {}),
         }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
@@ -115,7 +119,9 @@ class TwoPersonAdmin(BackOfficeAdmin):
         def act(values: Mapping[str, Any]) -> str:
             return self.carry_out(asked, by=request.user, password=values["password"])
 
-        return decide(self, request, decision, PasswordForm, act, refusals=self.refusals, original=asked, **self.plan_context(asked))
+        return decide(
+            self, request, decision, PasswordForm, act, refusals=self.refusals, original=asked, **self.plan_context(asked, request.user)
+        )
 
     def finish_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """For a request that was approved and not carried out: the service went down in between."""
@@ -140,7 +146,7 @@ class TwoPersonAdmin(BackOfficeAdmin):
 
     def _asked(self, request: HttpRequest, object_id: str, step: str) -> Any:
         asked = self.visible_object(request, object_id)
-        if step not in [name for name, _, _ in _steps(asked, request.user)]:
+        if step not in [name for name, _, _ in self.steps(asked, request.user)]:
             raise PermissionDenied
         return asked
 
@@ -154,7 +160,6 @@ def _ending(verb: Callable[..., Any], asked: TwoPersonRequest, request: HttpRequ
 
 
 def _steps(asked: TwoPersonRequest, user: Any) -> list[tuple[str, str, bool]]:
-    """What this person may do with it now: name, label, whether it ends the request."""
     follows = NEXT[State(asked.state)]
     own, entitled = user == asked.requested_by, user.has_perm(asked.permission("approve"))
     steps = [("approve", "Approve …", False)] if State.APPROVED in follows and entitled and not own else []

@@ -149,6 +149,11 @@ class Selection:
         """Whether every row of the wanted parts is wanted."""
         return self._keys is None
 
+    @property
+    def keys(self) -> set[Any] | None:
+        """The primary keys that the one item ever had; None when all rows are wanted."""
+        return self._keys
+
     def lines(self, part: Part) -> Iterator[bytes]:
         """The wanted rows of a part, each checked, without its line end."""
         if self._keys is None:

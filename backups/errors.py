@@ -12,7 +12,9 @@ BackupError
 ├── NotCovered         nothing proves what the state was at the moment asked for
 ├── TargetInTheWay     what is to be restored into is there already, and not empty
 ├── TargetUnusable     the database to restore into cannot be reached, or refused
-└── ReadBackDiffers    the database gives rows back otherwise than it was given them
+├── ReadBackDiffers    the database gives rows back otherwise than it was given them
+├── TooMuchDiffers     too many rows differ to be restored into the live tables
+└── NotRestorable      a state that cannot be written into the live tables; the message lists why
 """
 
 
@@ -66,3 +68,11 @@ class TargetUnusable(BackupError):
 
 class ReadBackDiffers(BackupError):
     """What the database gave back is not what the set says; nothing of it was kept."""
+
+
+class TooMuchDiffers(BackupError):
+    """More differs than is written while a customer is frozen: a folder and an import are the way."""
+
+
+class NotRestorable(BackupError):
+    """The state cannot be written into the live tables as it is; the message says what stands in the way. Nothing was written."""

@@ -10,7 +10,8 @@ from django_q.models import Failure, OrmQ
 from django_q.tasks import async_task
 
 from backups import runs
-from backups.models import Run
+from backups.live_restore import carrying_out
+from backups.models import LiveRestore, Run
 
 WORKER, DESTROYER = "worker", "destroyer"
 # Enough for the workers until the next look, and no more, so that a lost queue costs little.
@@ -46,6 +47,16 @@ def queue(run_ids: Sequence[int], now: datetime) -> int:
     return len(taken)
 
 
+def queue_live_restores(now: datetime) -> int:
+    """A message for each live restore that waits and has none; returns how many."""
+    waiting = carrying_out.unqueued(now)
+    for pk in waiting:
+        with transaction.atomic():
+            if LiveRestore.objects.filter(pk=pk, state=LiveRestore.State.WAITING).update(queued_at=now):
+                async_task("backups.tasks.restore_live", pk, q_options={"cluster": WORKER, "group": "live restores"})
+    return len(waiting)
+
+
 @transaction.atomic
 def give_back(run_ids: Sequence[int], now: datetime) -> None:
     """Queues runs again that a worker has taken and not begun."""
@@ -63,6 +74,7 @@ def forget(cluster: str) -> None:
     OrmQ.objects.filter(key=cluster).delete()
     if cluster == WORKER:
         Run.objects.filter(queued_at__isnull=False).update(queued_at=None)
+        LiveRestore.objects.filter(queued_at__isnull=False).update(queued_at=None)
 
 
 def forget_failures() -> None:

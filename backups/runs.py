@@ -25,7 +25,7 @@ from audit.registry import SYSTEM_STREAM
 from backups import nights, policies
 from backups.errors import BackupError, Busy, LeaseLost
 from backups.leases import LENGTH, holder_is_gone, lease_name, process_name
-from backups.models import BackupPolicy, BackupSet, Lease, Run
+from backups.models import BackupPolicy, BackupSet, Lease, LiveRestore, Run
 from backups.nightly import back_up, catch_up
 from backups.nights import NightReport, Owner
 from backups.policy import Policy
@@ -174,8 +174,8 @@ def _unqueue_what_shared_its_message(run: Run) -> None:
         Run.objects.filter(state__in=(State.OWED, State.COMPLETE), queued_at=run.queued_at).update(queued_at=None)
 
 
-def interrupted(run: Run, now: datetime) -> bool:
-    """Whether nobody works on a running run any more: its process is gone, or holds the stream's lease no longer."""
+def interrupted(run: Run | LiveRestore, now: datetime) -> bool:
+    """Whether nobody works on a running run (or restore) any more: its process is gone, or holds the stream's lease no longer."""
     if holder_is_gone(run.holder):
         return True
     if run.started_at is None or run.started_at > now - LENGTH:

@@ -11,6 +11,7 @@ from audit import actors, evidence
 from backups import heartbeats, keyfiles, queueing, runs
 from backups import vault as vaults
 from backups.hot import removal, shipper
+from backups.live_restore import carrying_out
 from backups.models import Run
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
@@ -29,6 +30,9 @@ def look() -> None:
     queueing.queue_due(now)
     queueing.forget_failures()
     heartbeats.forget_old(now)
+    with actors.acting("worker", reason="what is due", source="look"):
+        carrying_out.recover(now)  # last, for it may have to wait for a lock
+    queueing.queue_live_restores(now)
 
 
 def work_off(run_ids: Sequence[int]) -> list[str]:
@@ -53,6 +57,14 @@ def work_off(run_ids: Sequence[int]) -> list[str]:
 def _attempted(vault: Vault, run: Run) -> bool:
     with actors.acting("worker", reason="a run that is due", source=f"run:{run.pk}"):
         return runs.attempted(vault, run)
+
+
+def restore_live(request_id: int) -> str:
+    """One attempt to carry out an approved live restore; its state."""
+    heartbeats.beat(WORKER)
+    done = carrying_out.carry_out(vaults.from_settings(), request_id)
+    heartbeats.beat(WORKER)
+    return done.state if done is not None else "not due"
 
 
 def ship_if_unled() -> bool:

@@ -155,7 +155,7 @@ class PolicyChangeRequestAdmin(TwoPersonAdmin):
         messages.success(request, "Asked. It is done once another person approves it: tell them.")
         return asked
 
-    def plan_context(self, asked: TwoPersonRequest) -> dict[str, Any]:
+    def plan_context(self, asked: TwoPersonRequest, user: Any) -> dict[str, Any]:
         return plan_shown(asked.changes, clock.now()) | {"plan_template": self.plan_template}  # type: ignore[attr-defined]
 
     def carry_out(self, asked: Any, *, by: Any, password: str) -> str:

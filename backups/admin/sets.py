@@ -10,12 +10,15 @@ from django.contrib import admin
 from django.db import models
 from django.db.models import Q
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
 
 from audit.admin import BackOfficeAdmin, display, moment, size
 from audit.badges import badge, badges
 from audit.moments import length
+from audit.registry import SYSTEM_STREAM
 from backups.admin.streams import StreamFilter
-from backups.models import BackupSet, Blob, Copy, Location
+from backups.models import BackupSet, Blob, Copy, LiveRestoreRequest, Location
 from backups.verdicts import WHAT_TO_DO
 from subscriptions.admin import of_visible_customers
 
@@ -154,6 +157,7 @@ class BackupSetAdmin(BackOfficeAdmin):
             "standing": standing,
             "standing_kind": STANDINGS[standing][0],
             "standing_words": STANDINGS[standing][1],
+            "restore_live_url": _restore_live_url(request.user, found),
             "proof_words": PROOFS[found.proof],
             "what_to_do": WHAT_TO_DO,
             "places": [(place, place.name in held) for place in Location.objects.filter(Q(in_force=True) | Q(name__in=held))],
@@ -192,3 +196,12 @@ class BackupSetAdmin(BackOfficeAdmin):
 
 def _places_of(backup_set: Any) -> list[str]:
     return [copy.location.name for blob in backup_set.envelopes for copy in blob.present]
+
+
+def _restore_live_url(user: Any, backup_set: BackupSet) -> str:
+    """Where this person asks for the set's state to be restored into the live tables; empty where that cannot be."""
+    is_whole = backup_set.complete_at is not None and backup_set.stream_id != SYSTEM_STREAM
+    if not is_whole or not user.has_perm(LiveRestoreRequest.permission("add")):
+        return ""
+    about = urlencode({"customer": str(backup_set.stream_id), "state": str(backup_set.pk)})
+    return f"{reverse('admin:l2l_backups_liverestorerequest_add')}?{about}"

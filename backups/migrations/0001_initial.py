@@ -15,6 +15,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('l2l_audit', '0001_initial'),
+        ('l2l_subscriptions', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -55,6 +56,35 @@ class Migration(migrations.Migration):
                 ('taken_at', models.DateTimeField()),
                 ('expires_at', models.DateTimeField()),
             ],
+        ),
+        migrations.CreateModel(
+            name='LiveRestoreRequest',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('what', models.CharField(max_length=200)),
+                ('why', models.TextField()),
+                ('plan_digest', models.CharField(editable=False, max_length=64)),
+                ('state', models.CharField(choices=[('requested', 'requested'), ('approved', 'approved'), ('executed', 'executed'), ('refused', 'refused'), ('cancelled', 'cancelled'), ('void', 'void')], default='requested', max_length=10)),
+                ('requested_at', models.DateTimeField()),
+                ('approved_at', models.DateTimeField(blank=True, null=True)),
+                ('executed_at', models.DateTimeField(blank=True, null=True)),
+                ('ended_at', models.DateTimeField(blank=True, help_text='When it was refused, cancelled, or found to be void.', null=True)),
+                ('state_at', models.DateTimeField(help_text='The moment whose state is brought back.', verbose_name='state of')),
+                ('set_id', models.UUIDField(blank=True, help_text='None when any second was asked for.', null=True, verbose_name='from the set')),
+                ('only_model', models.CharField(blank=True, help_text='app.model; empty for everything.', max_length=100, verbose_name='only')),
+                ('only_keys', audit.fields.CanonicalJSONField(blank=True, default=list, help_text='The primary keys of the one item; empty for all rows.')),
+                ('counts', audit.fields.CanonicalJSONField(blank=True, default=dict, help_text='For each model how many rows are added, changed, removed.')),
+                ('approved_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='l2l_subscriptions.customer')),
+                ('refused_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'verbose_name': 'live restore',
+                'ordering': ('-requested_at',),
+                'abstract': False,
+                'default_permissions': ('add', 'view', 'approve'),
+            },
         ),
         migrations.CreateModel(
             name='Location',
@@ -248,6 +278,45 @@ class Migration(migrations.Migration):
             bases=(simple_history.models.HistoricalChanges, models.Model),
         ),
         migrations.CreateModel(
+            name='HistoricalLiveRestoreRequest',
+            fields=[
+                ('id', models.BigIntegerField(auto_created=True, blank=True, verbose_name='ID')),
+                ('history_stream', models.UUIDField(editable=False)),
+                ('history_transaction', models.UUIDField(editable=False)),
+                ('history_actor', models.CharField(editable=False, max_length=200)),
+                ('history_source', models.CharField(blank=True, editable=False, max_length=100)),
+                ('history_user_id', models.CharField(editable=False, max_length=64, null=True)),
+                ('what', models.CharField(max_length=200)),
+                ('why', models.TextField()),
+                ('plan_digest', models.CharField(editable=False, max_length=64)),
+                ('state', models.CharField(choices=[('requested', 'requested'), ('approved', 'approved'), ('executed', 'executed'), ('refused', 'refused'), ('cancelled', 'cancelled'), ('void', 'void')], default='requested', max_length=10)),
+                ('requested_at', models.DateTimeField()),
+                ('approved_at', models.DateTimeField(blank=True, null=True)),
+                ('executed_at', models.DateTimeField(blank=True, null=True)),
+                ('ended_at', models.DateTimeField(blank=True, help_text='When it was refused, cancelled, or found to be void.', null=True)),
+                ('state_at', models.DateTimeField(help_text='The moment whose state is brought back.', verbose_name='state of')),
+                ('set_id', models.UUIDField(blank=True, help_text='None when any second was asked for.', null=True, verbose_name='from the set')),
+                ('only_model', models.CharField(blank=True, help_text='app.model; empty for everything.', max_length=100, verbose_name='only')),
+                ('only_keys', audit.fields.CanonicalJSONField(blank=True, default=list, help_text='The primary keys of the one item; empty for all rows.')),
+                ('counts', audit.fields.CanonicalJSONField(blank=True, default=dict, help_text='For each model how many rows are added, changed, removed.')),
+                ('history_id', models.BigAutoField(editable=False, primary_key=True, serialize=False)),
+                ('history_date', models.DateTimeField()),
+                ('history_change_reason', models.TextField(null=True)),
+                ('history_type', models.CharField(choices=[('+', 'Created'), ('~', 'Changed'), ('-', 'Deleted')], max_length=1)),
+                ('approved_by', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('customer', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='l2l_subscriptions.customer')),
+                ('refused_by', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('requested_by', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'verbose_name': 'historical live restore',
+                'verbose_name_plural': 'historical live restores',
+                'ordering': ('-history_id',),
+                'get_latest_by': ('history_date', 'history_id'),
+            },
+            bases=(simple_history.models.HistoricalChanges, models.Model),
+        ),
+        migrations.CreateModel(
             name='HistoricalPolicyChangeRequest',
             fields=[
                 ('id', models.BigIntegerField(auto_created=True, blank=True, verbose_name='ID')),
@@ -297,6 +366,24 @@ class Migration(migrations.Migration):
                 ('key', models.PositiveIntegerField(default=0, help_text="The number of the stream's key that opens them.")),
                 ('segment', models.BigIntegerField(null=True)),
                 ('stream', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='l2l_audit.stream')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='LiveRestore',
+            fields=[
+                ('request', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='carrying_out', serialize=False, to='l2l_backups.liverestorerequest')),
+                ('state', models.CharField(choices=[('waiting', 'waiting'), ('running', 'running'), ('done', 'done'), ('moved', 'not what was approved'), ('failed', 'failed')], default='waiting', max_length=10)),
+                ('queued_at', models.DateTimeField(null=True)),
+                ('attempts', models.PositiveIntegerField(default=0, help_text='Counted when they begin.')),
+                ('started_at', models.DateTimeField(null=True)),
+                ('frozen_at', models.DateTimeField(help_text='Since when nobody else could write, in the last attempt.', null=True)),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('holder', models.CharField(blank=True, help_text='host:pid:start of the process at work.', max_length=200, verbose_name='process')),
+                ('progress', models.CharField(blank=True, max_length=200)),
+                ('progress_at', models.DateTimeField(null=True)),
+                ('counts', models.JSONField(default=dict, help_text='For each model how many rows were added, changed, removed.')),
+                ('files', models.PositiveIntegerField(default=0, help_text='Files that were put back into the upload storage.')),
+                ('trouble', models.CharField(blank=True, max_length=1000)),
             ],
         ),
         migrations.CreateModel(
@@ -436,6 +523,14 @@ class Migration(migrations.Migration):
             index=models.Index(fields=['digest'], name='l2l_chunk_digest'),
         ),
         migrations.AddIndex(
+            model_name='historicalliverestorerequest',
+            index=models.Index(fields=['history_stream', 'history_id'], name='l2l_backups_history_525e1d_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='historicalliverestorerequest',
+            index=models.Index(fields=['id', 'history_id'], name='l2l_backups_id_54baea_idx'),
+        ),
+        migrations.AddIndex(
             model_name='historicalpolicychangerequest',
             index=models.Index(fields=['history_stream', 'history_id'], name='l2l_backups_history_68ee31_idx'),
         ),
@@ -450,6 +545,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='hotfile',
             constraint=models.UniqueConstraint(fields=('stream', 'model', 'name'), name='l2l_hot_file_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='liverestorerequest',
+            constraint=models.CheckConstraint(condition=models.Q(('approved_by', models.F('requested_by')), _negated=True), name='l2l_backups_liverestorerequest_two_people'),
+        ),
+        migrations.AddConstraint(
+            model_name='liverestorerequest',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ('approved', 'executed')), _negated=True), ('approved_by__isnull', False), _connector='OR'), name='l2l_backups_liverestorerequest_approved'),
         ),
         migrations.AddIndex(
             model_name='copy',

@@ -3,7 +3,7 @@
 from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
 from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
 from backups.models.policy import BackupPolicy
-from backups.models.requests import PolicyChangeRequest
+from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.runs import Act, Heartbeat, Run
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "HotState",
     "KeptSegment",
     "Lease",
+    "LiveRestore",
+    "LiveRestoreRequest",
     "Location",
     "LossHour",
     "PolicyChangeRequest",

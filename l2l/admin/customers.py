@@ -30,7 +30,7 @@ from backups import run_acts
 from backups.admin.locations import Owed, owed_by_location
 from backups.admin.sets import STANDINGS, standing_of, whole_at
 from backups.errors import BackupError
-from backups.models import BackupSet, Location, Run
+from backups.models import BackupSet, LiveRestore, LiveRestoreRequest, Location, Run
 from l2l.admin.timeline import page_of
 from subscriptions import terms
 from subscriptions.admin import state_of
@@ -187,6 +187,8 @@ class CustomerAdmin(TrackedAdmin):
             contents=content_counts(customer, request.user),
             sets=[_shown_set(one, held) for held in (whole_at(sets),) for one in sets],
             at_work=_at_work(customer),
+            live_restore=_live_restore(customer, request.user),
+            restore_live_url=_restore_live_url(customer, request.user),
             owed=_owed_of(places, owed_by_location(customer.pk)),
             exports=Export.objects.filter(customer=customer)[:EXPORTS_SHOWN],
             may_back_up=request.user.has_perm(RUN_BACKUP),
@@ -234,6 +236,18 @@ def _at_work(customer: Customer) -> Run | None:
     open_runs = Run.objects.filter(stream=customer.pk).select_related("stream")
     asked = Q(state=Run.State.OWED, kind=Run.Kind.ASKED)
     return open_runs.filter(Q(state=Run.State.RUNNING) | asked).order_by("-state").first()
+
+
+def _live_restore(customer: Customer, user: Any) -> LiveRestoreRequest | None:
+    """The request that is being carried out now, for who may see it."""
+    running = LiveRestoreRequest.objects.filter(customer=customer, carrying_out__state=LiveRestore.State.RUNNING)
+    return running.first() if user.has_perm(LiveRestoreRequest.permission("view")) else None
+
+
+def _restore_live_url(customer: Customer, user: Any) -> str:
+    if not user.has_perm(LiveRestoreRequest.permission("add")):
+        return ""
+    return f"{reverse('admin:l2l_backups_liverestorerequest_add')}?customer={customer.pk}"
 
 
 def kept(subscriptions: Iterable[Subscription], last_change: date | None) -> tuple[terms.KeptUntil, terms.DestructionDays] | None:

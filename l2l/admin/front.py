@@ -17,12 +17,13 @@ from django.utils import timezone
 from audit import clock
 from audit.moments import in_utc
 from audit.states import State
+from audit.two_person import TwoPersonRequest
 from backups import heartbeats, queueing
 from backups.admin.charts import KINDS
 from backups.admin.hot import figures_for
 from backups.admin.locations import Owed, copies_text, owed_by_location
 from backups.hot.standing import Standing, judged
-from backups.models import BackupSet, Location, PolicyChangeRequest, Run
+from backups.models import BackupSet, LiveRestoreRequest, Location, PolicyChangeRequest, Run
 from backups.slots import night_of
 from subscriptions.admin import of_visible_customers
 from subscriptions.models import Customer
@@ -182,11 +183,16 @@ def _proof_todos(user: Any) -> Iterator[Todo]:
 
 def _requests_to_decide(user: Any) -> Iterator[Todo]:
     """What waits for this person as the second one."""
-    if not user.has_perm(PolicyChangeRequest.permission("approve")):
+    yield from _to_decide(user, PolicyChangeRequest, PolicyChangeRequest.objects.all(), "to change the backup policy: ")
+    yield from _to_decide(user, LiveRestoreRequest, of_visible_customers(user, LiveRestoreRequest.objects.all(), "customer"), "to ")
+
+
+def _to_decide(user: Any, kind: type[TwoPersonRequest], visible: Any, asks: str) -> Iterator[Todo]:
+    if not user.has_perm(kind.permission("approve")):
         return
-    for asked in PolicyChangeRequest.objects.filter(state=State.REQUESTED.value).exclude(requested_by=user)[:NIGHT_TODOS]:
-        link = reverse("admin:l2l_backups_policychangerequest_change", args=[asked.pk])
-        yield Todo("warn", "Decide", f"{asked.requested_by} asks to change the backup policy: {asked.what}", link)
+    for asked in visible.filter(state=State.REQUESTED.value).exclude(requested_by=user)[:NIGHT_TODOS]:
+        link = reverse(f"admin:{kind._meta.app_label}_{kind._meta.model_name}_change", args=[asked.pk])
+        yield Todo("warn", "Decide", f"{asked.requested_by} asks {asks}{asked.what}", link)
 
 
 def _first_customer(user: Any) -> Todo:

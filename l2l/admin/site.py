@@ -42,6 +42,12 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
             ("Backup policy", "policy", "l2l_backups_backuppolicy_changelist", "l2l_backups.view_backuppolicy"),
             ("Policy requests", "how_to_reg", "l2l_backups_policychangerequest_changelist", "l2l_backups.view_policychangerequest"),
             ("Backup sets", "inventory_2", "l2l_backups_backupset_changelist", "l2l_backups.view_backupset"),
+            (
+                "Live restores",
+                "settings_backup_restore",
+                "l2l_backups_liverestorerequest_changelist",
+                "l2l_backups.view_liverestorerequest",
+            ),
             ("Locations", "database", "l2l_backups_location_changelist", "l2l_backups.view_location"),
             ("Stored objects", "deployed_code", "l2l_backups_blob_changelist", "l2l_backups.view_blob"),
             ("Copies", "file_copy", "l2l_backups_copy_changelist", "l2l_backups.view_copy"),

@@ -154,7 +154,17 @@ def foreign(belongings: Callable[..., Belongings]) -> Belongings:
 APPS = {
     "auth": ("user", "group"),
     "l2l_audit": ("grant", "event"),
-    "l2l_backups": ("location", "backupset", "run", "blob", "copy", "backuppolicy", "policychangerequest", "hotstate"),
+    "l2l_backups": (
+        "location",
+        "backupset",
+        "run",
+        "blob",
+        "copy",
+        "backuppolicy",
+        "policychangerequest",
+        "liverestorerequest",
+        "hotstate",
+    ),
     "django_q": ("schedule", "ormq", "failure"),
 }
 

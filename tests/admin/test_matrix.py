@@ -20,7 +20,7 @@ from django_q.models import Failure, OrmQ, Schedule
 
 import audit
 from audit.models import Event, Grant
-from backups.models import BackupPolicy, HotState, Location, PolicyChangeRequest
+from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest
 from backups.policies import ensure_first_policy
 from l2l import schedules
 from tests.admin.conftest import Belongings
@@ -79,6 +79,7 @@ MODELS = {
     "l2l_backups_copy": Model(BACKUPS),
     "l2l_backups_backuppolicy": Model(ALL_CUSTOMERS),
     "l2l_backups_policychangerequest": Model(ALL_CUSTOMERS, add=frozenset({"root", "olga"})),
+    "l2l_backups_liverestorerequest": Model(OWN, add=frozenset({"root", "olga"})),
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
     "l2l_audit_grant": Model(USERS_SEEN, add=USERS, tracked=True),
     "auth_user": Model(USERS_SEEN, USERS, USERS),
@@ -99,6 +100,11 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_policychangerequest_finish": (NOBODY, NOBODY),  # it is not approved yet
     "l2l_backups_policychangerequest_refuse": (frozenset({"root", "rita"}),) * 2,
     "l2l_backups_policychangerequest_cancel": (frozenset({"root", "rita", "olga"}),) * 2,
+    # Asked for by olga, of ada's customer.
+    "l2l_backups_liverestorerequest_approve": (frozenset({"root", "rita"}),) * 2,
+    "l2l_backups_liverestorerequest_finish": (NOBODY, NOBODY),
+    "l2l_backups_liverestorerequest_refuse": (frozenset({"root", "rita"}),) * 2,
+    "l2l_backups_liverestorerequest_cancel": (frozenset({"root", "rita", "olga"}),) * 2,
     "l2l_audit_grant_end": (USERS, USERS),
     "auth_user_password_change": (USERS, USERS),
     "index": (STAFF, STAFF),
@@ -191,6 +197,16 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
     }
 
 
+def _a_live_restore(one: Belongings) -> LiveRestoreRequest:
+    """Asked for by olga."""
+    now, olga = datetime.now(UTC), User.objects.get(username="olga")
+    with audit.acting("setup", reason="a test", source="test"):
+        asked = LiveRestoreRequest(what="x", why="y", plan_digest="0" * 64, requested_by=olga, requested_at=now)
+        asked.customer, asked.state_at, asked.set_id = one.customer, now, one.backup_set.pk
+        asked.save()
+    return asked
+
+
 def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
     return Rows(
         installation
@@ -203,6 +219,7 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_subscriptions_export": one.export,
             "l2l_backups_backupset": one.backup_set,
             "l2l_backups_run": one.run,
+            "l2l_backups_liverestorerequest": _a_live_restore(one),
             "l2l_backups_location": Location.objects.get(name="primary"),
             "l2l_backups_blob": one.blob,
             "l2l_backups_copy": one.copy,
@@ -222,7 +239,7 @@ def of_a_customer(name: str) -> bool:
     standard = model_and_page(name)
     if standard and standard[1] in ("changelist", "add", "deleted"):
         return False
-    return name.startswith(("l2l_subscriptions_", "l2l_backups_backupset_", "l2l_backups_run_"))
+    return name.startswith(("l2l_subscriptions_", "l2l_backups_backupset_", "l2l_backups_run_", "l2l_backups_liverestorerequest_"))
 
 
 ALL_PAGES = [name for name in dict.fromkeys(named_patterns(admin.site.get_urls())) if name not in OPEN]

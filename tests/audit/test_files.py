@@ -13,7 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import models, transaction
 
 from audit.errors import BypassRefused, Frozen, NoActor, Unstorable
-from audit.files import UploadsUnavailable, read_stored
+from audit.files import UploadsUnavailable, put_back, read_stored
 from audit.freezes import freeze
 from subscriptions.models import UploadedContent
 from tests.audit.reading import history, types
@@ -190,7 +190,7 @@ def test_a_stored_file_that_changed_on_the_way_is_refused(acme):
 
 
 @pytest.mark.slow
-def test_a_bucket_keeps_every_version_too(acme, settings, monkeypatch):
+def test_a_bucket_keeps_every_version_too(acme, settings, monkeypatch, tmp_path):
     from moto.server import ThreadedMotoServer
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -209,9 +209,51 @@ def test_a_bucket_keeps_every_version_too(acme, settings, monkeypatch):
         assert [stored(one.file) for one in history(UploadedContent)] == [b"first" * 500_000, b"second"]
         with pytest.raises(FileNotFoundError):
             stored("uploads/never/was")
+        default_storage.delete(row.file.name)
+        put_back(default_storage, row.file.name, [b"second"], sha256=row.sha256, size=row.size, spool=tmp_path)
+        assert stored(row.file.name) == b"second"
         server.stop()
         with pytest.raises(UploadsUnavailable, match="cannot be read"):
             stored(row.file.name)
     finally:
         default_storage.connection.meta.client.close()
         server.stop()
+
+
+# -- bytes that the upload storage lost
+
+
+def lost(manual, uploads: Path) -> dict:
+    (uploads / manual.file.name).unlink()
+    return {"sha256": manual.sha256, "size": manual.size}
+
+
+def test_a_lost_file_is_put_back_under_its_name(manual, uploads, tmp_path):
+    facts = lost(manual, uploads)
+    put_back(default_storage, manual.file.name, iter([b"fi", b"rst"]), **facts, spool=tmp_path / "spool")
+    assert stored(manual.file.name) == b"first"
+    assert files_in(uploads) == [uploads / manual.file.name] and not files_in(tmp_path / "spool")
+
+
+def test_other_bytes_are_not_put_back(manual, uploads, tmp_path):
+    facts = lost(manual, uploads)
+    with pytest.raises(UploadsUnavailable, match="not those that history names"):
+        put_back(default_storage, manual.file.name, iter([b"worst"]), **facts, spool=tmp_path / "spool")
+    assert not files_in(uploads)
+
+
+def test_nothing_is_put_back_over_what_stands_there(manual, uploads, tmp_path):
+    facts = lost(manual, uploads)
+    (uploads / manual.file.name).write_bytes(b"other")
+    with pytest.raises(UploadsUnavailable, match="has something under the name"):
+        put_back(default_storage, manual.file.name, iter([b"first"]), **facts, spool=tmp_path / "spool")
+    assert stored(manual.file.name) == b"other"
+
+
+def test_what_is_stored_there_at_the_same_moment_is_left_alone(manual, uploads, tmp_path, monkeypatch):
+    facts = lost(manual, uploads)
+    (uploads / manual.file.name).write_bytes(b"other")
+    monkeypatch.setattr(type(default_storage._wrapped), "exists", lambda storage, name: False)
+    with pytest.raises(UploadsUnavailable):
+        put_back(default_storage, manual.file.name, iter([b"first"]), **facts, spool=tmp_path / "spool")
+    assert stored(manual.file.name) == b"other" and len(files_in(uploads)) == 1

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 import audit
 from audit.errors import Frozen, UnknownStream
-from audit.freezes import freeze, thaw
+from audit.freezes import freeze, freeze_free, thaw, thaw_same, writing_through
 from audit.models import Stream
 from subscriptions.models import DataRecord
 from tests.audit.reading import history, types
@@ -60,6 +60,59 @@ def test_a_transaction_that_freezes_cannot_go_on_writing_itself(acme):
 def test_a_customer_without_a_stream_is_an_error_that_says_what_to_do(acting, db):
     with pytest.raises(UnknownStream, match="add_customer"), transaction.atomic():
         DataRecord.objects.create(customer_id=uuid.uuid4(), kind="product", reference="new")
+
+
+def test_who_froze_for_some_work_alone_writes_through_it_and_only_in_that_transaction(record, downtime, acme, acme2):
+    frozen = freeze_free(acme.pk, reason="a restore")
+    with writing_through(frozen):
+        record.kind = "part"
+        record.save()
+        with transaction.atomic():
+            downtime.delete()
+        make(acme, "through")
+        thaw_same(frozen)
+    again = freeze_free(acme.pk, reason="a restore")
+    with writing_through(again):
+        make(acme, "again")
+    with pytest.raises(Frozen), transaction.atomic():
+        make(acme, "late")
+    assert types(DataRecord, history_stream=acme.pk) == "+~++"
+
+
+def test_writing_through_one_freeze_writes_to_no_other_stream(acme, acme2):
+    freeze(acme2.pk, reason="return")
+    with pytest.raises(Frozen, match="acme2 is frozen"), writing_through(freeze_free(acme.pk, reason="a restore")):
+        make(acme2, "neighbour")
+    assert types(DataRecord) == ""
+
+
+@pytest.mark.parametrize("meanwhile", ["thawed", "thawed and frozen again", "frozen for something else"])
+def test_what_was_frozen_otherwise_meanwhile_is_neither_written_nor_thawed(acme, meanwhile):
+    frozen = freeze_free(acme.pk, reason="a restore")
+    if meanwhile == "frozen for something else":
+        freeze(acme.pk, reason="return")
+    else:
+        thaw(acme.pk)
+    if meanwhile == "thawed and frozen again":
+        freeze_free(acme.pk, reason="a restore")
+    before = Stream.objects.values_list("frozen_at", "frozen_reason").get(pk=acme.pk)
+    with pytest.raises(Frozen, match=r"meanwhile\. Nothing was written"), writing_through(frozen):
+        make(acme, "never")
+    assert not thaw_same(frozen)
+    assert Stream.objects.values_list("frozen_at", "frozen_reason").get(pk=acme.pk) == before
+
+
+def test_a_stream_that_is_frozen_is_not_frozen_for_some_work_too(acme):
+    freeze(acme.pk, reason="the data is being returned")
+    with pytest.raises(Frozen, match=r"frozen already, since .* the data is being returned"):
+        freeze_free(acme.pk, reason="a restore")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writing_through_is_the_outermost_transaction(acme):
+    frozen = freeze_free(acme.pk, reason="a restore")
+    with pytest.raises(RuntimeError, match="durable"), transaction.atomic(), writing_through(frozen):
+        make(acme, "never")
 
 
 # -- with a second connection, where writers do not wait for each other anyway
@@ -153,6 +206,16 @@ class TestTwoConnections:
             may_commit.set()
             assert isinstance(late.ended(), Frozen)
         assert types(DataRecord) == ""
+
+    def test_nobody_else_writes_through_a_freeze_nor_thaws_it_before_its_transaction_ends(self, acme):
+        frozen = freeze_free(acme.pk, reason="a restore")
+        with writing_through(frozen):
+            make(acme, "through")
+            late, thawing = Elsewhere(lambda: make(acme, "late")), Elsewhere(lambda: thaw(acme.pk))
+            assert late.waits_for_a_lock() and thawing.waits_for_a_lock()
+        assert isinstance(late.ended(), Frozen | DataRecord)  # whichever of the two comes first then
+        assert isinstance(thawing.ended(), Stream)
+        assert history(DataRecord)[0].reference == "through"
 
     def test_writers_of_one_customer_do_not_wait_for_each_other(self, acme):
         with writer_under_way(lambda: make(acme, "a")):

@@ -24,6 +24,19 @@ class Line(audit.TrackedModel):
     running = models.BooleanField(default=True)
 
 
+class Sticker(models.Model):
+    """Points at a protected row and is not protected itself."""
+
+    line = models.ForeignKey(Line, on_delete=models.CASCADE, related_name="stickers")
+    text = models.CharField(max_length=20)
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @audit.protect(customer="line__site__customer")
 class Downtime(audit.TrackedModel):
     line = models.ForeignKey(Line, on_delete=models.PROTECT, related_name="downtimes")

@@ -38,7 +38,7 @@ class Command(BackOfficeCommand):
         source = parser.add_mutually_exclusive_group()
         source.add_argument(
             "--at",
-            type=_moment,
+            type=moment_of,
             metavar="TIME",
             help="the state at that moment, e.g. 2026-03-04T02:05:09+01:00; 'now' for the newest second that sets and segments cover",
         )
@@ -76,7 +76,8 @@ class Command(BackOfficeCommand):
             )
 
 
-def _moment(text: str) -> At:
+def moment_of(text: str) -> At:
+    """For an option that takes a moment."""
     try:
         return At.of_text(text)
     except ValueError as problem:
