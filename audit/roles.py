@@ -24,9 +24,9 @@ class Role(StrEnum):
 
 CONTENT = ("datarecord", "uploadedcontent", "link")
 OF_CUSTOMERS = tuple(f"l2l_subscriptions.view_{model}" for model in ("customer", "subscription", "export", *CONTENT))
-OF_BACKUPS = tuple(f"l2l_backups.view_{model}" for model in ("location", "backupset", "run", "blob", "copy", "hotstate"))
+OF_BACKUPS = tuple(f"l2l_backups.view_{model}" for model in ("location", "backupset", "run", "blob", "copy", "itemexport", "hotstate"))
 OF_QUEUE = tuple(f"django_q.view_{model}" for model in ("schedule", "ormq", "failure"))
-OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_backups.view_hotstate")
+OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_backups.view_itemexport", "l2l_backups.view_hotstate")
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
 SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
@@ -39,6 +39,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *OF_CUSTOMERS,
         *OF_OWN_NIGHTS,
         LIVE_RESTORES.format("view"),
+        "l2l_backups.add_itemexport",
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (
@@ -56,6 +57,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         EVERY_CUSTOMER,
         "l2l_backups.add_backupset",
         "l2l_backups.operate_run",
+        "l2l_backups.add_itemexport",
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "add", "approve")),
         *(LIVE_RESTORES.format(verb) for verb in ("view", "add", "approve")),

@@ -64,6 +64,11 @@ def give_back(run_ids: Sequence[int], now: datetime) -> None:
     queue(run_ids, now)
 
 
+def queue_item_export(pk: int) -> None:
+    """With the caller's transaction, for the queue is in the same database."""
+    async_task("backups.tasks.export_item", pk, q_options={"cluster": WORKER, "group": "exports"})
+
+
 def look_now() -> None:
     """Has the worker look for what is due at once, rather than at the next minute."""
     async_task("backups.tasks.look", q_options={"cluster": WORKER, "group": "look"})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from audit import actors, evidence
-from backups import heartbeats, keyfiles, queueing, runs
+from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
 from backups.hot import removal, shipper
 from backups.live_restore import carrying_out
@@ -27,6 +27,8 @@ def look() -> None:
     with actors.acting("worker", reason="what is due", source="look"):
         runs.owe_nights(now)
         runs.recover(now)
+        item_exports.recover(now)
+        item_exports.expire(now)
     queueing.queue_due(now)
     queueing.forget_failures()
     heartbeats.forget_old(now)
@@ -65,6 +67,13 @@ def restore_live(request_id: int) -> str:
     done = carrying_out.carry_out(vaults.from_settings(), request_id)
     heartbeats.beat(WORKER)
     return done.state if done is not None else "not due"
+
+
+def export_item(pk: int) -> str:
+    """Takes one item that a person asked for from the backups; returns what became of it."""
+    heartbeats.beat(WORKER)
+    made = item_exports.make(vaults.from_settings(), pk)
+    return made.state if made else "not waiting"
 
 
 def ship_if_unled() -> bool:

@@ -164,14 +164,15 @@ def read_segments(location, stream, key_file, fingerprint, envelope, blobs, fold
     for timeline, (last, _, _) in forks.items():
         if timeline > mark["timeline"] and last < number:
             fail(f"the set goes beyond change {last}, where timeline {timeline} begins: take an older set, or one of that timeline")
+    records = [checked_signature(path.read_bytes(), path, fingerprint) for path in (location / "hot" / "removed").glob("*.json")]
+    removed = max((record["up_to"] for record in records), default=0)
     written = 0
     with (folder / "changes.ndjson").open("wb") as out:
         for path, found in segments_behind(location, segment):
-            if found > segment + 1:
+            if found > max(segment, removed) + 1:
                 fail(f"segment {segment + 1} is missing")
             segment = found
-            changes, files, timeline, key = section(path, location, stream, key_file, fingerprint)
-            blobs.identity = key or blobs.identity
+            changes, files, timeline = section(path, location, stream, key_file, fingerprint)
             last = min((fork[0] for later, fork in forks.items() if later > timeline), default=None)
             for change, line in changes:
                 if change["number"] <= number or (last is not None and change["number"] > last):
@@ -186,6 +187,7 @@ def read_segments(location, stream, key_file, fingerprint, envelope, blobs, fold
                 out.write(line + b"\n")
                 written += 1
             for entry in files:
+                blobs.identity = customer_key(location, stream, entry["key"], key_file)
                 write_file(entry, blobs, folder / "contents")
     return written
 
@@ -197,12 +199,12 @@ def segments_behind(location, segment):
 
 
 def section(path, location, stream, key_file, fingerprint):
-    """Changes (each with its own digest, and its line), files and timeline of one segment, and the key that opened it."""
+    """Changes (each with its own digest, and its line), files and timeline of one segment."""
     with tarfile.open(path) as archive:
         index = checked_signature(member(archive, "index.json"), path, fingerprint)
         mine = [entry for entry in index["sections"] if entry["stream"] == stream]
         if not mine:
-            return [], [], index["timeline"], None
+            return [], [], index["timeline"]
         sealed = member(archive, f"{stream}.age")
     if hashlib.sha256(sealed).hexdigest() != mine[0]["sha256"]:
         fail(f"{path} is damaged")
@@ -218,7 +220,7 @@ def section(path, location, stream, key_file, fingerprint):
         changes.append((read, line))
     if digest != json.loads(end)["digest"] or digest != mine[0]["digest"]:
         fail(f"the chain in {path} does not end as it says")
-    return changes, files, index["timeline"], identity
+    return changes, files, index["timeline"]
 
 
 def member(archive, name):

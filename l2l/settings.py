@@ -20,6 +20,7 @@ SOFTWARE_VERSION = "0.1.0"
 # Everything that the embedded default writes lies under one folder.
 L2L_HOME = Path(env.str("L2L_HOME", str(BASE_DIR / "var"))).resolve()
 L2L_KEYS = Path(env.str("L2L_KEYS", str(L2L_HOME / "keys"))).resolve()
+L2L_EXPORTS = Path(env.str("L2L_EXPORTS", str(L2L_HOME / "exports"))).resolve()
 L2L_SPOOL = Path(env.str("L2L_SPOOL", str(L2L_HOME / "spool"))).resolve()
 L2L_ZONE = env.str("L2L_ZONE", "UTC")
 # name=url, separated by white space; the first one is the primary. Credentials stand apart (.env.example).

@@ -1,6 +1,7 @@
 """What the backups app keeps: the catalogue of stored objects, the runs that are owed, and the policy that says when and how long."""
 
 from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
+from backups.models.exports import ItemExport
 from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
 from backups.models.policy import BackupPolicy
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
@@ -16,6 +17,7 @@ __all__ = [
     "Heartbeat",
     "HotFile",
     "HotState",
+    "ItemExport",
     "KeptSegment",
     "Lease",
     "LiveRestore",

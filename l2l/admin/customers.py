@@ -21,7 +21,7 @@ from django.utils.timezone import localdate
 from unfold.widgets import UnfoldAdminSingleDateWidget, UnfoldAdminTextInputWidget
 
 from audit import clock, registry
-from audit.admin import TrackedAdmin, TrackedForm, display
+from audit.admin import TrackedForm, display
 from audit.badges import badge, badges
 from audit.decisions import Decision, ReasonForm, decide
 from audit.models import JournalRow, Stream
@@ -31,6 +31,7 @@ from backups.admin.locations import Owed, owed_by_location
 from backups.admin.sets import STANDINGS, standing_of, whole_at
 from backups.errors import BackupError
 from backups.models import BackupSet, LiveRestore, LiveRestoreRequest, Location, Run
+from l2l.admin.finding import FindingPages
 from l2l.admin.timeline import page_of
 from subscriptions import terms
 from subscriptions.admin import state_of
@@ -71,7 +72,7 @@ class NewCustomerForm(CustomerForm):
 
 
 @admin.register(Customer)
-class CustomerAdmin(TrackedAdmin):
+class CustomerAdmin(FindingPages):
     """A customer is added and changed, never deleted: how it ends is a matter of its own, with its own steps."""
 
     form = CustomerForm

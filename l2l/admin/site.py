@@ -51,6 +51,7 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
             ("Locations", "database", "l2l_backups_location_changelist", "l2l_backups.view_location"),
             ("Stored objects", "deployed_code", "l2l_backups_blob_changelist", "l2l_backups.view_blob"),
             ("Copies", "file_copy", "l2l_backups_copy_changelist", "l2l_backups.view_copy"),
+            ("Items taken", "move_to_inbox", "l2l_backups_itemexport_changelist", "l2l_backups.view_itemexport"),
             ("Exports", "output", "l2l_subscriptions_export_changelist", "l2l_subscriptions.view_export"),
         ],
     ),

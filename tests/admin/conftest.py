@@ -16,7 +16,7 @@ from django.urls import reverse
 import audit
 from audit.models import Stream
 from audit.roles import ensure_roles
-from backups.models import BackupSet, Blob, Copy, Location, Run
+from backups.models import BackupSet, Blob, Copy, ItemExport, Location, Run
 from subscriptions.models import Customer, DataRecord, Export, Link, Subscription, UploadedContent
 from subscriptions.onboarding import add_customer
 
@@ -44,6 +44,7 @@ class Belongings:
     copy: Copy
     run: Run
     export: Export
+    item_export: ItemExport
 
 
 @pytest.fixture
@@ -82,8 +83,8 @@ def belongings(people: dict[str, User]) -> Callable[..., Belongings]:
             link = Link(customer=customer, reference="L-1", title="Handbook", url="https://example.com/?a=1&b=2")
             link.save()
         backup_set, blob, copy = _a_set(customer)
-        run, export = _a_run(customer, backup_set), _an_export(customer)
-        return Belongings(customer, customer.subscriptions.get(), record, upload, link, backup_set, blob, copy, run, export)
+        run, export, item = _a_run(customer, backup_set), _an_export(customer), _an_item(customer)
+        return Belongings(customer, customer.subscriptions.get(), record, upload, link, backup_set, blob, copy, run, export, item)
 
     return make
 
@@ -139,6 +140,12 @@ def _an_export(customer: Customer) -> Export:
     return Export.objects.create(customer=customer, what="restore of everything", by="olga", reason="a test", made_at=now, expires_at=now)
 
 
+def _an_item(customer: Customer) -> ItemExport:
+    return ItemExport.objects.create(
+        stream_id=customer.pk, model="l2l_subscriptions.datarecord", key="1", by="olga", reason="a test", asked_at=datetime.now(UTC)
+    )
+
+
 @pytest.fixture
 def own(belongings: Callable[..., Belongings], people: dict[str, User]) -> Belongings:
     """Ada's customer."""
@@ -160,6 +167,7 @@ APPS = {
         "run",
         "blob",
         "copy",
+        "itemexport",
         "backuppolicy",
         "policychangerequest",
         "liverestorerequest",

@@ -74,6 +74,7 @@ MODELS = {
     "l2l_backups_backupset": Model(OWN),
     "l2l_backups_run": Model(OWN),
     "l2l_backups_hotstate": Model(OWN),
+    "l2l_backups_itemexport": Model(OWN),
     "l2l_backups_location": Model(BACKUPS),
     "l2l_backups_blob": Model(BACKUPS),
     "l2l_backups_copy": Model(BACKUPS),
@@ -90,10 +91,14 @@ MODELS = {
 }
 # Pages beyond the standard ones: who gets an answer to a GET, and to a POST.
 OPERATORS = frozenset({"root", "olga"})
+TAKERS = frozenset({"root", "olga", "ada"})
 OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_subscriptions_customer_overview": (OWN, NOBODY),
     "l2l_subscriptions_customer_timeline": (OWN, NOBODY),
     "l2l_subscriptions_customer_back_up": (OPERATORS, OPERATORS),
+    "l2l_subscriptions_customer_find": (OWN, NOBODY),
+    "l2l_subscriptions_customer_take": (TAKERS, TAKERS),
+    "l2l_backups_itemexport_download": (TAKERS, NOBODY),
     "l2l_backups_run_act": (OPERATORS, OPERATORS),
     # Asked for by olga: she may call it off, and only others may decide.
     "l2l_backups_policychangerequest_approve": (frozenset({"root", "rita"}),) * 2,
@@ -220,6 +225,7 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_backups_backupset": one.backup_set,
             "l2l_backups_run": one.run,
             "l2l_backups_liverestorerequest": _a_live_restore(one),
+            "l2l_backups_itemexport": one.item_export,
             "l2l_backups_location": Location.objects.get(name="primary"),
             "l2l_backups_blob": one.blob,
             "l2l_backups_copy": one.copy,
@@ -239,7 +245,9 @@ def of_a_customer(name: str) -> bool:
     standard = model_and_page(name)
     if standard and standard[1] in ("changelist", "add", "deleted"):
         return False
-    return name.startswith(("l2l_subscriptions_", "l2l_backups_backupset_", "l2l_backups_run_", "l2l_backups_liverestorerequest_"))
+    return name.startswith(
+        ("l2l_subscriptions_", "l2l_backups_backupset_", "l2l_backups_run_", "l2l_backups_liverestorerequest_", "l2l_backups_itemexport_")
+    )
 
 
 ALL_PAGES = [name for name in dict.fromkeys(named_patterns(admin.site.get_urls())) if name not in OPEN]

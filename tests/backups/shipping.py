@@ -103,10 +103,11 @@ def new_files(vault: Vault, stream: str, change: Change) -> list[FileEntry]:
 
 
 def stored_file(vault: Vault, stream: str, model: str, name: str, digest: str, size: int, content: bytes) -> FileEntry:
-    sealed = seal(content, key_of(vault, uuid.UUID(stream)).recipient)
+    key = key_of(vault, uuid.UUID(stream))
+    sealed = seal(content, key.recipient)
     for place in vault.places:
         put_and_read_back(place.store, object_name(stream, "blob", sealed.sha256), sealed.data, sealed.sha256)
-    return FileEntry(model, name, digest, size, [[sealed.sha256, 0, len(content)]])
+    return FileEntry(model, name, digest, size, [[sealed.sha256, 0, len(content)]], key.number)
 
 
 def write(vault: Vault, segment: Segment, wanted: Iterable[Section], *, epoch: int | None = None) -> str:

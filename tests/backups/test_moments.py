@@ -17,11 +17,13 @@ from audit import registry, rows
 from audit.models import JournalRow
 from backups.choosing import At, Only
 from backups.errors import Gap, NotCovered
+from backups.moments.reader import _joined
 from backups.restore import Report, restore
 from backups.vault import Vault
 from subscriptions.models import DataRecord, Link, UploadedContent
 from tests.backups.shipping import again, ship
 from tests.backups.test_back_up import backed_up, read
+from tests.factory.models import Specimen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -334,3 +336,29 @@ def test_another_customers_key_is_not_asked_for(
 def test_a_time_without_a_zone_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         At.of_text(text)
+
+
+def test_a_model_that_is_newer_than_the_set_comes_too(acme: Any, vault: Vault, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    record(acme, "1")
+    ship(vault)
+    known = registry.of_stream
+    with monkeypatch.context() as earlier:
+        earlier.setattr("audit.registry.of_stream", lambda stream: [one for one in known(stream) if one.label != "factory.specimen"])
+        backed_up(vault, acme)
+    Specimen.objects.create(customer=acme, label="new", free={"a": 1})
+    gone = Specimen.objects.create(customer=acme, label="gone")
+    gone.delete()
+    ship(vault)
+    ship(vault)
+    report = restored_at(vault, acme, None, tmp_path / "out")
+    assert restored(tmp_path / "out", acme) == live(acme)
+    assert (report.counts["rows/factory.specimen"], report.counts["history/factory.specimen"]) == (1, 3)
+    restored_at(vault, acme, None, tmp_path / "item", only=Only.of_text("specimen:gone"))
+    assert len(read(tmp_path / "item/history/factory.specimen.ndjson")) == 2
+
+
+def test_columns_that_only_the_set_or_only_segments_know_can_be_null() -> None:
+    old = [{"name": "a", "kind": "text", "null": False}, {"name": "gone", "kind": "text", "null": False}]
+    new = [{"name": "a", "kind": "text", "null": False}, {"name": "new", "kind": "integer", "null": False}]
+    assert [(one["name"], one["null"]) for one in _joined(old, new)] == [("a", False), ("gone", True), ("new", True)]
+    assert _joined(old, []) == old == _joined(old, list(reversed(old)))

@@ -1,4 +1,5 @@
-"""`python -m tests.bench [full_set|small_customers|up_to_the_second|loading|verifying] [sqlite|postgresql]`: all when none is named.
+"""`python -m tests.bench [WHAT] [sqlite|postgresql]`: full_set, small_customers, up_to_the_second, any_second, loading, verifying; all when
+none is named.
 
 L2L_BENCH_RECORDS, L2L_BENCH_CUSTOMERS, L2L_BENCH_IDLE_CUSTOMERS, L2L_BENCH_ROWS and L2L_BENCH_CHANGES make it larger or smaller. Each
 measurement runs in a process and a home of its own, so that its memory is its own.
@@ -21,6 +22,7 @@ WHAT = {
     "full_set": ("L2L_BENCH_RECORDS", "1000000"),
     "small_customers": ("L2L_BENCH_CUSTOMERS", "2000"),
     "up_to_the_second": ("L2L_BENCH_IDLE_CUSTOMERS", "10000"),
+    "any_second": ("L2L_BENCH_RECORDS", "1000000"),
     "loading": ("L2L_BENCH_ROWS", "300000"),
     "verifying": ("L2L_BENCH_CHANGES", "200000"),
 }

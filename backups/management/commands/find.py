@@ -66,7 +66,7 @@ def _version(one: Version) -> str:
 
 def _where(one: Version) -> str:
     shipped = f"segment {one.segment}" if one.segment else ("not shipped yet" if not one.sets else "")
-    held = f"{len(one.sets)} sets, the newest of {one.sets[0].night}" if one.sets else "no set yet"
+    held = f"{len(one.sets)} sets, the newest of {one.sets[0].night}" if one.sets else "no set with its number yet"
     return ", ".join(word for word in (shipped, held) if word)
 
 
