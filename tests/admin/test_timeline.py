@@ -241,11 +241,12 @@ def statements(client: Client, address: str) -> int:
     return len(captured)
 
 
-def test_a_picked_moment_is_asked_for_in_the_live_tables_by_those_who_may(as_: As, own: Belongings) -> None:
+def test_a_picked_moment_leads_on_to_what_one_may_do_with_it(as_: As, own: Belongings) -> None:
     client = as_("olga")
     page = client.get(timeline(own), {"at": "2026-03-10T12:00:00.25Z"})
     link = page.context["picked"].live_url
     assert "Restore into live tables" in words(page)
+    assert client.get(page.context["picked"].find_url).status_code == 200 and "Find in backups" in words(page)
     form = client.get(link).context["form"]
     assert (form["state"].value(), form["at"].value()) == ("at", "2026-03-10T12:00:01")
     assert "Restore into live tables" not in words(as_("ada").get(timeline(own), {"at": "2026-03-10T12:00:00Z"}))
