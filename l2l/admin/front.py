@@ -70,6 +70,7 @@ def front_page(user: Any) -> dict[str, Any]:
         "places": places,
         "standing": standing,
         "standing_kind": KINDS[standing.state] if standing else "",
+        "lost_kind": KINDS[standing.lost_state] if standing else "",
         "todos": [*_hot_todos(standing), *todos(user, protection, places)],
         "chart": stored_per_night(user),
         "may_see_sets": user.has_perm("l2l_backups.view_backupset"),

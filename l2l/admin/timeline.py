@@ -143,7 +143,8 @@ def page_of(customer: Customer, user: Any, asked: QueryDict, now: datetime) -> d
     reaches = covered.reaches(customer.pk)
     quiet = covered.silences(zoom.start, min(zoom.end, now)) if zoom.start < now else []
     sets = _sets(customer.pk, zoom, user)
-    listed = _changes(customer.pk, numbers[0], numbers[-1], user) if zoom.step < HOUR else None
+    first_listed = max(numbers[0], behind_picked - LISTED // 2) if at and axis.holds(at) else numbers[0]
+    listed = _changes(customer.pk, first_listed, numbers[-1], user) if zoom.step < HOUR else None
     return {
         "customer": customer,
         "zoom": zoom,
@@ -160,7 +161,7 @@ def page_of(customer: Customer, user: Any, asked: QueryDict, now: datetime) -> d
         "too_many_segments": quiet is None,
         "sets": sets,
         "changes": listed,
-        "more_changes": max(sum(found) - LISTED, 0) if listed else 0,
+        "more_changes": sum(found) - len(listed) if listed else 0,
         "waiting": JournalRow.objects.filter(stream=customer.pk, number=None)[: WAITING_COUNTED + 1].count(),
         "waiting_counted": WAITING_COUNTED,
         "picked": _picked(customer, at, reaches, behind_picked, user) if at else None,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -226,15 +224,15 @@ def test_many_changes_cost_what_few_do(as_: As, own: Belongings) -> None:
     before = [statements(client, address) for address in addresses]
     with audit.acting("ada", reason="many", source="test"):
         DataRecord.objects.tracked_create([DataRecord(customer=own.customer, kind="product", reference=f"N-{n}") for n in range(250)])
-    JournalRow.objects.filter(stream=own.customer.pk, number=None).update(
-        number=F("pk") + 1000, written_at=NOW - timedelta(minutes=20), transaction=uuid.uuid4()
-    )
+    numbered(own.customer, NOW - timedelta(minutes=20))
     for number in range(3, 30):
         a_segment(number, NOW)
     assert [statements(client, address) for address in addresses] == before
     assert max(before) <= 25
     page = client.get(addresses[2])
-    assert len(page.context["changes"]) == 100 and "more: choose a shorter stretch of time" in words(page)
+    assert len(page.context["changes"]) == 100 and "152 more of this time are not listed" in words(page)
+    around = client.get(f"{timeline(own)}?at=2026-03-10T14:10:05Z").context["changes"]
+    assert (len(around), around[0].at <= NOW - timedelta(minutes=20)) == (50, True)  # all were made then: the last of them
 
 
 def statements(client: Client, address: str) -> int:
@@ -243,11 +241,12 @@ def statements(client: Client, address: str) -> int:
     return len(captured)
 
 
-def test_a_picked_moment_is_asked_for_in_the_live_tables_by_those_who_may(as_: As, own: Belongings) -> None:
+def test_a_picked_moment_leads_on_to_what_one_may_do_with_it(as_: As, own: Belongings) -> None:
     client = as_("olga")
     page = client.get(timeline(own), {"at": "2026-03-10T12:00:00.25Z"})
     link = page.context["picked"].live_url
     assert "Restore into live tables" in words(page)
+    assert client.get(page.context["picked"].find_url).status_code == 200 and "Find in backups" in words(page)
     form = client.get(link).context["form"]
     assert (form["state"].value(), form["at"].value()) == ("at", "2026-03-10T12:00:01")
     assert "Restore into live tables" not in words(as_("ada").get(timeline(own), {"at": "2026-03-10T12:00:00Z"}))
