@@ -7,6 +7,7 @@ that any location knows, and a signed object at every location says where it lea
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def begin(vault: Vault, *, by: str, reason: str) -> Timeline:
         raise NoLocation("Every location must answer: " + "; ".join(f"{name}: {why}" for name, why in troubles.items()))
     ahead = _ahead(places, vault.fingerprint)
     with leases.holding(LEASE, doing="new timeline", clock=vault.clock):
-        timeline = _timeline(vault, ahead, by, reason)
+        timeline = _timeline(vault, ahead, by, reason, _highest_timeline(places) + 1)
         _write(vault, places, timeline)
         _record(timeline, ahead)
     return timeline
@@ -140,15 +141,20 @@ def _highest(place: Place, name: str, trusted: str) -> Iterator[tuple[str, int]]
         yield entry.stream, entry.last
 
 
-def _timeline(vault: Vault, ahead: Ahead, by: str, reason: str) -> Timeline:
+def _highest_timeline(places: Sequence[Place]) -> int:
+    """A database may go back to before an earlier new timeline, too."""
+    named = [re.fullmatch(rf"{TIMELINES}(\d+)\.json", entry.name) for place in places for entry in place.store.list(TIMELINES)]
+    return max([HotState.objects.get(pk=1).timeline, *(int(one[1]) for one in named if one)])
+
+
+def _timeline(vault: Vault, ahead: Ahead, by: str, reason: str, number: int) -> Timeline:
     heads = {str(head.pk): head for head in ChainHead.objects.filter(pk__in=[uuid.UUID(stream) for stream in ahead.numbers])}
     forks = {}
     for stream, highest in ahead.numbers.items():
         head = heads.get(stream)
-        number, digest = (head.number, head.digest) if head else (0, "0" * 64)
-        if highest > number:
-            forks[stream] = [number, digest, highest]
-    number = HotState.objects.get(pk=1).timeline + 1
+        newest, digest = (head.number, head.digest) if head else (0, "0" * 64)
+        if highest > newest:
+            forks[stream] = [newest, digest, highest]
     return Timeline(
         number=number, started_at=vault.clock(), started_by=by, reason=reason[:500], first_segment=ahead.segment + 1, forks=forks
     )

@@ -144,3 +144,13 @@ def test_a_leader_ends_the_alarm(change):
     ticks = iter([False, False, True])
     shipper.serve(vault(), lambda: next(ticks, True))
     assert HotState.objects.get().unled_since is None
+
+
+def test_status_tells_what_would_be_lost_now_and_ends_red_until_it_is_kept(change):
+    said = run("hotbackup", "--status", "--json")
+    assert "broken" in said.failed  # nobody leads
+    assert said.document["locations"]["offsite"]["changes"] >= 1
+    run("hotbackup", "--once")
+    said = run("hotbackup", "--status", "--json")
+    assert {name: one["changes"] for name, one in said.document["locations"].items()} == {"primary": 0, "offsite": 0}
+    assert "we would lose: nothing" in run("hotbackup", "--status").out

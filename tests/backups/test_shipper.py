@@ -17,7 +17,7 @@ from backups.customerkeys import key_at
 from backups.hot import sections, segments, shipper
 from backups.hot.leading import Leader
 from backups.hot.sections import MAX_SECTION_BYTES, Section
-from backups.models import HotFile, HotState, LossHour, Segment, SegmentCopy
+from backups.models import HotFile, HotState, LossHour, Segment, SegmentCopy, Timeline
 from backups.sealing import unseal
 from backups.stores.memory import MemoryStore
 from backups.vault import Vault
@@ -269,3 +269,18 @@ def test_a_new_timeline_goes_on_behind_all_numbers_that_a_location_knows(hot, ac
     found = shipped(hot, "primary", acme)
     assert [(section.timeline, numbers([section])) for section in found] == [(1, [1]), (2, [2])]
     assert found[1].segment >= timeline.first_segment
+
+
+def test_a_database_that_goes_back_before_a_new_timeline_begins_a_third(hot, acme):
+    from backups.hot import timelines
+
+    test_a_new_timeline_goes_on_behind_all_numbers_that_a_location_knows(hot, acme)
+    with transaction.atomic():
+        Timeline.objects.all().delete()
+        HotState.objects.update(timeline=1)
+    test_a_database_that_went_back_in_time_ships_no_more(hot, acme)
+    assert timelines.begin(hot, by="olga", reason="again").number == 3
+    shipper.ship_once(hot)
+    assert [section.timeline for section in shipped(hot, "primary", acme)][-1] == 3
+    every = numbers(shipped(hot, "primary", acme))
+    assert sorted(set(every)) == sorted(every), "a number was given twice"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from django.utils import timezone
 
 from audit import actors
 from audit.commands import BackOfficeCommand, read_password
+from audit.moments import length
 from audit.people import at_the_command_line
 from backups import vault as vaults
 from backups.errors import BackupError
-from backups.hot import sessions, shipper, timelines
+from backups.hot import figures, sessions, shipper, timelines
 from backups.hot.lanes import WentBack
+from backups.hot.standing import Figures, Place, Standing, State, judged
 from backups.stores.contract import StoreError
 
 PATIENCE = 3600.0
@@ -29,6 +32,7 @@ class Command(BackOfficeCommand):
         super().add_arguments(parser)
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--once", action="store_true", help="ship what waits, at every location that answers, and end")
+        what.add_argument("--status", action="store_true", help="what would be lost now, and how far behind each location is; ends with 0 when all is kept")
         what.add_argument(
             "--new-timeline", action="store_true", help="give up what the database lacks after it went back in time, and ship again"
         )
@@ -36,7 +40,20 @@ class Command(BackOfficeCommand):
         parser.add_argument("--password-file", type=Path, metavar="FILE", help="a file with that person's password")
         parser.add_argument("--reason", default="", help="why a new timeline is started")
 
-    def work(self, *, once: bool, new_timeline: bool, person: str | None, password_file: Path | None, reason: str, **options: Any) -> None:
+    def work(
+        self,
+        *,
+        once: bool,
+        status: bool,
+        new_timeline: bool,
+        person: str | None,
+        password_file: Path | None,
+        reason: str,
+        **options: Any,
+    ) -> None:
+        if status:
+            self._status()
+            return
         sessions.keep_short()
         if new_timeline:
             self._new_timeline(person, password_file, reason)
@@ -44,6 +61,16 @@ class Command(BackOfficeCommand):
             self._once()
         else:
             self._serve()
+
+    def _status(self) -> None:
+        found = figures.now(vaults.clock())
+        standing = judged(found)
+        lines = [f"If this machine burned now, we would lose: {standing.lost} ({standing.lost_words}). The promise is {standing.state}."]
+        lines += [_place_line(place, found.at) for place in found.places]
+        lines += [f"{finding.reason} {finding.todo}" for finding in standing.findings]
+        self.report(lines, _status_document(found, standing))
+        if standing.state is not State.KEPT:
+            raise CommandError(f"The promise of hot backups is {standing.state}.")
 
     def _serve(self) -> None:
         stopped = False
@@ -82,3 +109,28 @@ class Command(BackOfficeCommand):
             [f"Timeline {timeline.number} begins with segment {timeline.first_segment}; {len(timeline.forks)} customers fork."],
             timelines.document(timeline),
         )
+
+
+def _place_line(place: Place, now: datetime) -> str:
+    age, hour = place.lag.age(now), place.last_hour
+    lacks = f"lacks {place.lag.words}, the oldest for {length(age)}" if place.lag.since else "lacks nothing"
+    took = f"; last hour: {hour.changes:,} changes, the longest after {length(timedelta(seconds=hour.longest))}" if hour.changes else ""
+    return f"  {place.name}: {lacks}{took}"
+
+
+def _status_document(found: Figures, standing: Standing) -> dict[str, Any]:
+    return {
+        "state": str(standing.state),
+        "lost": standing.lost,
+        "leader": found.shipping.holder,
+        "locations": {
+            place.name: {
+                "changes": place.lag.changes,
+                "files": place.lag.files,
+                "oldest_seconds": place.lag.age(found.at).total_seconds(),
+                "longest_today_seconds": place.longest_today(found.at).total_seconds(),
+            }
+            for place in found.places
+        },
+        "findings": [{"reason": finding.reason, "todo": finding.todo} for finding in standing.findings],
+    }
