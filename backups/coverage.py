@@ -99,7 +99,7 @@ def covered(vault: Vault, stream: uuid.UUID) -> Coverage:
     spans: list[Span] = []
     gaps: list[Hole] = []
     for name, these in (("", places), *((place.name, (place,)) for place in places)):
-        reach = _Reach(name, these, vault.fingerprint, forks, notes, find_segments(these, notes), record)
+        reach = _Reach(name, str(stream), these, vault.fingerprint, forks, notes, find_segments(these, notes), record)
         for span, hole in reach.each(start, [one for one in sets if not name or name in one.places]):
             spans += [span] if span else []
             gaps += [hole] if hole else []
@@ -135,6 +135,7 @@ class _Reach:
     """How far these places reach together, called `name`."""
 
     name: str
+    stream: str
     places: Sequence[Place]
     trusted: str
     forks: Sequence[Fork]
@@ -159,6 +160,8 @@ class _Reach:
         """Until when the set and the segments behind it know all; and what stands behind the first that is missing."""
         journal = base.mark
         first = int(journal["segment"])
+        if self.record is not None and first <= self.record.up_to and self.record.covered.get(self.stream, 0) > journal["number"]:
+            return _moment(journal["at"]), None  # a newer set held what was removed, and is not here
         known = [number for number in self.found if number >= first and (before is None or number < before)]
         last = max(first, self.record.up_to) if self.record and (before is None or self.record.up_to < before) else first
         while last + 1 in known:
