@@ -38,8 +38,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
     Role.ACCOUNT_MANAGER: (
         *OF_CUSTOMERS,
         *OF_OWN_NIGHTS,
-        "l2l_backups.add_itemexport",
         LIVE_RESTORES.format("view"),
+        "l2l_backups.add_itemexport",
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (

@@ -99,7 +99,7 @@ def covered(vault: Vault, stream: uuid.UUID) -> Coverage:
     spans: list[Span] = []
     gaps: list[Hole] = []
     for name, these in (("", places), *((place.name, (place,)) for place in places)):
-        reach = _Reach(name, str(stream), these, vault.fingerprint, forks, notes, find_segments(these, notes), record)
+        reach = _Reach(name, these, vault.fingerprint, forks, notes, find_segments(these, notes), record, str(stream))
         for span, hole in reach.each(start, [one for one in sets if not name or name in one.places]):
             spans += [span] if span else []
             gaps += [hole] if hole else []
@@ -135,13 +135,13 @@ class _Reach:
     """How far these places reach together, called `name`."""
 
     name: str
-    stream: str
     places: Sequence[Place]
     trusted: str
     forks: Sequence[Fork]
     notes: list[str]
     found: dict[int, FoundSegment]
     record: Record | None
+    stream: str
 
     def each(self, start: datetime | None, sets: Sequence[FoundSet]) -> Iterator[tuple[Span | None, Hole | None]]:
         """Timeline by timeline, the seconds that are read on it."""
@@ -159,22 +159,22 @@ class _Reach:
     def _followed(self, base: FoundSet, before: int | None) -> tuple[datetime | None, Hole | None]:
         """Until when the set and the segments behind it know all; and what stands behind the first that is missing."""
         journal = base.mark
-        first = int(journal["segment"])
-        if self.record is not None and first <= self.record.up_to and self.record.covered.get(self.stream, 0) > journal["number"]:
-            return _moment(journal["at"]), None  # a newer set held what was removed, and is not here
+        first, moments = int(journal["segment"]), [_moment(journal["at"])]
+        record = self.record if before is None or (self.record and self.record.up_to < before) else None
+        if record is not None and first < record.up_to:
+            if int(journal["number"]) < record.covered.get(self.stream, 0):
+                return moments[0], None  # what went with the removed segments is in a set that is not here
+            first, moments = record.up_to, [*moments, record.until]
         known = [number for number in self.found if number >= first and (before is None or number < before)]
-        last = max(first, self.record.up_to) if self.record and (before is None or self.record.up_to < before) else first
+        last = first
         while last + 1 in known:
             last += 1
-        moments = [_moment(journal["at"]), self._until(last) if last in known else self._removed_until(last)]
+        moments.append(self._until(last) if last in known else None)
         end = max((one for one in moments if one is not None), default=None)
         beyond = [number for number in known if number > last]
         if not beyond:
             return end, None
         return end, Hole(self.name, end, self._until(max(beyond)), last + 1, min(beyond) - 1)
-
-    def _removed_until(self, last: int) -> datetime | None:
-        return self.record.until if self.record and self.record.up_to == last else None
 
     def _until(self, number: int) -> datetime | None:
         return until_of(self.found[number], self.places, self.trusted, self.notes)

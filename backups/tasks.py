@@ -61,19 +61,19 @@ def _attempted(vault: Vault, run: Run) -> bool:
         return runs.attempted(vault, run)
 
 
-def export_item(pk: int) -> str:
-    """Takes one item that a person asked for from the backups; returns what became of it."""
-    heartbeats.beat(WORKER)
-    made = item_exports.make(vaults.from_settings(), pk)
-    return made.state if made else "not waiting"
-
-
 def restore_live(request_id: int) -> str:
     """One attempt to carry out an approved live restore; its state."""
     heartbeats.beat(WORKER)
     done = carrying_out.carry_out(vaults.from_settings(), request_id)
     heartbeats.beat(WORKER)
     return done.state if done is not None else "not due"
+
+
+def export_item(pk: int) -> str:
+    """Takes one item that a person asked for from the backups; returns what became of it."""
+    heartbeats.beat(WORKER)
+    made = item_exports.make(vaults.from_settings(), pk)
+    return made.state if made else "not waiting"
 
 
 def ship_if_unled() -> bool:

@@ -21,7 +21,7 @@ from backups.models import BackupSet, Blob, Copy, HotState, Location, Segment, S
 
 # The time between two segments from which on nobody shipped: idle marks come every minute.
 SILENCE = timedelta(minutes=2)
-MOST_SEGMENTS = 200_000
+MOST_SEGMENTS = 100_000
 NO_BASE = "No set that was made since changes are shipped is whole there yet; from the next backup on every second is covered."
 
 

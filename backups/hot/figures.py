@@ -109,7 +109,8 @@ def _of_segments(owed: models.QuerySet) -> Lag:
 
 def _files_owed(locations: Sequence[Location]) -> Lag:
     """Files that are stored somewhere, and with a part that is at none of the locations."""
-    hot = Copy.objects.filter(blob__hot=True, blob__kind=Blob.Kind.BLOB)
+    # Asked by the few hot blobs: a location that is down may be owed a million other copies.
+    hot = Copy.objects.filter(blob__in=Blob.objects.filter(hot=True, kind=Blob.Kind.BLOB))
     owed = _at_none_of(
         locations, "blob", hot.filter(state=Copy.State.OWED), Copy.objects.filter(state=Copy.State.PRESENT), Copy.objects.all()
     )

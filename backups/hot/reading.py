@@ -168,6 +168,11 @@ def _timelines_at(place: Place, notes: list[str]) -> list[int]:
     return [int(name) for name in names if name.isdecimal()]
 
 
+def _with(found: FoundSegment | None, kept: FoundSegment) -> FoundSegment:
+    """The same number under the names of what was kept of it too: it may be on its way out."""
+    return kept if found is None else replace(found, names=(*found.names, *kept.names))
+
+
 @dataclass
 class SegmentReader:
     """One stream's sections at these places. `keys` unwrap the stream's keys; `trusted` is the signing key's fingerprint."""
@@ -184,7 +189,8 @@ class SegmentReader:
         """What each segment behind `after` says of the stream, in the order of numbers. Raises `MissingSegment` when it comes to a number
         that is missing while a later one is there, or that is nowhere whole; `KeysMissing`, `NoLocation` for the stream's key. What the
         record says was removed is missing rightly, unless it was kept for the stream."""
-        found = found | {number: kept for number, kept in find_kept(self.places, self.record, self.stream).items() if number not in found}
+        kept = find_kept(self.places, self.record, self.stream)
+        found = found | {number: _with(found.get(number), one) for number, one in kept.items()}
         numbers = iter(sorted(number for number in found if number > after))
         waiting: deque[tuple[int, Future[OpenedSegment]]] = deque()
         before = after
@@ -199,7 +205,12 @@ class SegmentReader:
                 number, opened = waiting.popleft()
                 self._refuse_missing(before, number)
                 before = number
-                yield opened.result()
+                try:
+                    yield opened.result()
+                except MissingSegment as problem:
+                    if number > self._removed_to or number in kept:
+                        raise
+                    self.notes.append(f"{problem} It was being removed, for sets hold what it had")
         finally:
             executor.shutdown(cancel_futures=True)
 

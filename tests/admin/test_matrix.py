@@ -73,8 +73,8 @@ MODELS = {
     "l2l_subscriptions_export": Model(OWN),
     "l2l_backups_backupset": Model(OWN),
     "l2l_backups_run": Model(OWN),
-    "l2l_backups_itemexport": Model(OWN),
     "l2l_backups_hotstate": Model(OWN),
+    "l2l_backups_itemexport": Model(OWN),
     "l2l_backups_location": Model(BACKUPS),
     "l2l_backups_blob": Model(BACKUPS),
     "l2l_backups_copy": Model(BACKUPS),
@@ -224,8 +224,8 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_subscriptions_export": one.export,
             "l2l_backups_backupset": one.backup_set,
             "l2l_backups_run": one.run,
-            "l2l_backups_itemexport": one.item_export,
             "l2l_backups_liverestorerequest": _a_live_restore(one),
+            "l2l_backups_itemexport": one.item_export,
             "l2l_backups_location": Location.objects.get(name="primary"),
             "l2l_backups_blob": one.blob,
             "l2l_backups_copy": one.copy,
@@ -246,7 +246,7 @@ def of_a_customer(name: str) -> bool:
     if standard and standard[1] in ("changelist", "add", "deleted"):
         return False
     return name.startswith(
-        ("l2l_subscriptions_", "l2l_backups_backupset_", "l2l_backups_run_", "l2l_backups_itemexport_", "l2l_backups_liverestorerequest_")
+        ("l2l_subscriptions_", "l2l_backups_backupset_", "l2l_backups_run_", "l2l_backups_liverestorerequest_", "l2l_backups_itemexport_")
     )
 
 

@@ -241,3 +241,13 @@ def statements(client: Client, address: str) -> int:
     with CaptureQueriesContext(connection) as captured:
         assert client.get(address).status_code == 200
     return len(captured)
+
+
+def test_a_picked_moment_is_asked_for_in_the_live_tables_by_those_who_may(as_: As, own: Belongings) -> None:
+    client = as_("olga")
+    page = client.get(timeline(own), {"at": "2026-03-10T12:00:00.25Z"})
+    link = page.context["picked"].live_url
+    assert "Restore into live tables" in words(page)
+    form = client.get(link).context["form"]
+    assert (form["state"].value(), form["at"].value()) == ("at", "2026-03-10T12:00:01")
+    assert "Restore into live tables" not in words(as_("ada").get(timeline(own), {"at": "2026-03-10T12:00:00Z"}))
