@@ -165,7 +165,10 @@ def read_segments(location, stream, key_file, fingerprint, envelope, blobs, fold
         if timeline > mark["timeline"] and last < number:
             fail(f"the set goes beyond change {last}, where timeline {timeline} begins: take an older set, or one of that timeline")
     records = [checked_signature(path.read_bytes(), path, fingerprint) for path in (location / "hot" / "removed").glob("*.json")]
-    removed = max((record["up_to"] for record in records), default=0)
+    newest: dict = max(records, key=lambda record: record["up_to"], default={})
+    removed = newest.get("up_to", 0)
+    if segment < removed and newest["covered"].get(stream, 0) > number:
+        fail(f"segments up to {removed} were removed, for a newer set holds what they had: read that one")
     written = 0
     with (folder / "changes.ndjson").open("wb") as out:
         for path, found in segments_behind(location, segment):

@@ -106,5 +106,22 @@ def test_what_only_a_lost_set_had_is_a_gap(acme: Any, hot: Vault, folders: dict[
     assert restored(tmp_path / "before", acme) == told.at(first - MICROSECOND)[0]
 
 
+def test_a_location_without_the_newest_set_covers_no_more_than_its_own(acme: Any, hot: Vault, folders: dict[str, Path]) -> None:
+    told = Told(acme)
+    record(acme, "1")
+    first = told.note()
+    shipper.ship_once(hot)
+    back_up_all(hot, acme)
+    record(acme, "2")
+    last = told.note()
+    shipper.ship_once(hot)
+    *_, newest = back_up_all(hot, acme)
+    shipper.ship_once(hot)
+    assert remove(hot)
+    next(iter((folders["offsite"] / "customers").rglob(f"{newest}.json"))).unlink()
+    reach = {span.place: span.end for span in covered(hot, acme.pk).spans}
+    assert reach["offsite"] == first < last < reach["primary"] == reach[""]
+
+
 def flip_body(folder: Path, ident: str) -> None:
     flip(next(iter((folder / "customers").rglob(f"{ident}.age"))))
