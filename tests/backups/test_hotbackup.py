@@ -147,6 +147,7 @@ def test_a_leader_ends_the_alarm(change):
 
 
 def test_status_tells_what_would_be_lost_now_and_ends_red_until_it_is_kept(change):
+    vault()
     said = run("hotbackup", "--status", "--json")
     assert "broken" in said.failed  # nobody leads
     assert said.document["locations"]["offsite"]["changes"] >= 1

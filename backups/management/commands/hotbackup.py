@@ -32,7 +32,11 @@ class Command(BackOfficeCommand):
         super().add_arguments(parser)
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--once", action="store_true", help="ship what waits, at every location that answers, and end")
-        what.add_argument("--status", action="store_true", help="what would be lost now, and how far behind each location is; ends with 0 when all is kept")
+        what.add_argument(
+            "--status",
+            action="store_true",
+            help="what would be lost now, and how far behind each location is; ends with 0 when all is kept",
+        )
         what.add_argument(
             "--new-timeline", action="store_true", help="give up what the database lacks after it went back in time, and ship again"
         )
