@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -191,7 +191,7 @@ class LiveRestoreRequestAdmin(TwoPersonAdmin):
             "row": row,
             "row_kind": STANDINGS.get(LiveRestore.State(row.state), "bad") if row else "",
             "at_work": row is not None and row.state in AT_WORK,
-            "again_url": f"{self.url('add')}?{urlencode(_again(asked))}" if self.has_add_permission(request) else "",
+            "again_url": f"{self.url('add')}?{urlencode(again(asked))}" if self.has_add_permission(request) else "",
         }
         if asked.state == State.VOID:
             context |= self.plan_for(asked, request.user)
@@ -254,8 +254,9 @@ def _sets_of(customer: Customer) -> list[tuple[str, str]]:
     ]
 
 
-def _again(asked: LiveRestoreRequest) -> dict[str, str]:
+def again(asked: LiveRestoreRequest) -> dict[str, str]:
     """The form as it was, but for the item's name, which the request does not have."""
-    at = f"{asked.state_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+    second = asked.state_at.astimezone(UTC) + (timedelta(seconds=1) if asked.state_at.microsecond else timedelta())  # never before it
+    at = f"{second:%Y-%m-%dT%H:%M:%S}"
     state = {"state": str(asked.set_id)} if asked.set_id else {"state": ANY_SECOND, "at": at}
     return {"customer": str(asked.customer_id), "model": asked.only_model, **state}

@@ -18,6 +18,7 @@ from audit.models import Stream
 from audit.roles import Role
 from backups import tasks
 from backups import vault as vaults
+from backups.admin.live_restores import again
 from backups.live_restore import carrying_out
 from backups.models import BackupSet, LiveRestore, LiveRestoreRequest
 from backups.policies import ensure_first_policy
@@ -214,3 +215,10 @@ def test_a_foreign_request_and_a_foreign_customer_are_not_there(as_: As, kept: C
     assert as_("ada").get(url("liverestorerequest_change", asked.pk)).status_code == 404
     assert as_("olga").get(f"{url('liverestorerequest_add')}?customer={asked.pk}").status_code == 404
     assert "Open a customer" in as_("olga").get(url("liverestorerequest_add"), follow=True).content.decode()
+
+
+def test_asking_again_for_any_second_never_asks_for_an_earlier_one(kept: Customer, ripe: dict[str, User]) -> None:
+    asked = LiveRestoreRequest(customer=kept, state_at=datetime(2026, 3, 4, 2, 5, 9, 1, tzinfo=UTC), only_model="")
+    assert again(asked)["at"] == "2026-03-04T02:05:10"
+    asked.state_at = asked.state_at.replace(microsecond=0)
+    assert again(asked)["at"] == "2026-03-04T02:05:09"
