@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -55,9 +55,8 @@ class Misfit:
     times: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """A numbered journal row."""
+class _Link(NamedTuple):
+    """A numbered journal row, as a tuple: there is one for each change, and a dataclass takes longer to make."""
 
     stream: uuid.UUID
     number: int

@@ -42,6 +42,10 @@ class Draft:
     part: Part
     slips: list[tuple[Slip, int]] = field(default_factory=list)
 
+    @property
+    def rows(self) -> int:
+        return sum(count for _, count in self.slips)
+
     def finished(self) -> Part:
         self.part.chunks = [slip.ref(count) for slip, count in self.slips]
         return self.part
@@ -82,13 +86,14 @@ class ContentReader:
                         _write_names(listing, moment, protected, one, self.stream)
                         file_lists.append((protected, one, listing))
                 drafts.append(self._journal_part(moment))
-                self._prove(moment)
+                self._prove(moment, drafts)
             drafts += [self._files_part(protected, one, listed) for protected, one, listed in file_lists]
         self.deposit.seal_rest()
         return [draft.finished() for draft in drafts]
 
-    def _prove(self, moment: Snapshot) -> None:
-        self.verdict = proof.prove(moment, self.set)
+    def _prove(self, moment: Snapshot, drafts: list[Draft]) -> None:
+        images = {draft.part.model: draft.rows for draft in drafts if draft.part.what == "history"}
+        self.verdict = proof.prove(moment, self.set, images)
         self.set.proof, self.set.proof_text = self.verdict.result, self.verdict.text
         self.set.proved_at = self.vault.clock()
         self.deposit.lease.keep()

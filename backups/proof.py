@@ -10,9 +10,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
-from audit import chain, events, images, journal_proof, registry
+from audit import chain, events, journal_proof, registry
 from audit.chain import Head
 from audit.events import Event
+from audit.images import compared
 from backups.hot import timelines
 from backups.models import BackupSet
 from backups.snapshot import Snapshot
@@ -26,11 +27,12 @@ _EARLIER = (
 )
 
 
-def prove(moment: Snapshot, backup_set: BackupSet) -> Verdict:
-    """Of the set's stream as the snapshot has it, of which the set has noted where the journal stands."""
+def prove(moment: Snapshot, backup_set: BackupSet, images: Mapping[str, int]) -> Verdict:
+    """Of the set's stream as the snapshot has it, of which the set has noted where the journal stands. `images` counts the history rows of
+    each model."""
     verdict = Verdict()
     for protected in registry.of_stream(backup_set.stream_id):
-        found = images.compared(protected, backup_set.stream_id, moment.connection)
+        found = compared(protected, backup_set.stream_id, moment.connection, images=images.get(protected.label, 0))
         verdict.count_rows(found.counts)
         for one in found.examples:
             verdict.tell_row(protected.label, one.fault, one.key, one.reference, one.history_id, one.fields)

@@ -387,3 +387,13 @@ def test_the_command_names_it_says_what_to_do_and_ends_with_1(filled: Any, acme:
             call_command("backup", "acme", "--json", stdout=out)
     [document] = json.loads(out.getvalue())
     assert document["proof"] == "broken" and "(P-1): kind differs" in document["proof_text"]
+
+
+@pytest.mark.parametrize("many", [0, 10**6])
+def test_a_large_customers_rows_are_joined_otherwise_with_the_same_result(
+    many: int, filled: Any, acme: Any, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.images.MANY", many)
+    assert proved(vault, acme).proof == "proved"
+    raw(f"UPDATE {RECORDS} SET kind = 'other' WHERE reference = 'P-1'", f"DELETE FROM {RECORDS} WHERE reference = 'P-2'")
+    assert [line.partition("(P-")[2][:8] for line in proved(vault, acme).proof_text.splitlines()] == ["1): kind", "2): it i"]
