@@ -13,6 +13,33 @@ import pytest
 
 import audit
 
+# What asks the database for little that SQLite does not answer alike: on PostgreSQL these run with the slow tests.
+LATER_ON_POSTGRESQL = (
+    "tests/admin/",
+    "tests/backups/live_restore/",
+    "tests/backups/test_any_second.py",
+    "tests/backups/test_commands.py",
+    "tests/backups/test_coverage.py",
+    "tests/backups/test_finding.py",
+    "tests/backups/test_format.py",
+    "tests/backups/test_hot_removal.py",
+    "tests/backups/test_hotbackup.py",
+    "tests/backups/test_moments.py",
+    "tests/backups/test_moments_after_removal.py",
+    "tests/backups/test_restore.py",
+    "tests/backups/test_scratch.py",
+    "tests/backups/test_scratch_values.py",
+    "tests/backups/test_simulation.py",
+    "tests/l2l/test_verify_audit.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        for item in items:
+            if item.path.relative_to(config.rootpath).as_posix().startswith(LATER_ON_POSTGRESQL):
+                item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:

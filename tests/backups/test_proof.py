@@ -326,6 +326,7 @@ def test_numbers_that_an_abandoned_timeline_had_are_no_gap(filled: Any, acme: An
 # Nothing is raised falsely
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [6])
 def test_writers_at_work_break_no_proof(rounds: int, acme: Any, vault: Vault) -> None:
     """Four writers insert, change and delete all the time, and a shipper numbers, while sets are made and proved."""

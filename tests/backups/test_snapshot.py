@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit import registry, rows
-from audit.models import JournalRow, Stream
+from audit.history_text import shape_of
+from audit.models import JournalRow, RowShape, Stream
 from audit.models.evidence import AppendedModel
 from audit.row_sql import row_text
 from backups.snapshot import Snapshot, one_connection, snapshot
@@ -137,7 +138,8 @@ def parents(acme: Any) -> dict[Model, Any]:
     """A row of each model that a foreign key may name."""
     site = Site.objects.create(customer=acme, name="Kassel")
     line = Line.objects.create(site=site, name="Line 1")
-    return {Customer: acme.pk, Stream: acme.pk, Site: site.pk, Line: line.pk, **_users()}
+    shape = shape_of(registry.of(Site))
+    return {Customer: acme.pk, Stream: acme.pk, RowShape: shape.pk, Site: site.pk, Line: line.pk, **_users()}
 
 
 def _users() -> dict[Model, Any]:
