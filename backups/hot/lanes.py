@@ -6,6 +6,7 @@ owed to its location then, and is put there oldest first once it answers again.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,12 +16,16 @@ from dataclasses import dataclass, field
 from backups.hot.segments import BadSegment, read
 from backups.locations import Place
 from backups.placing import put_and_read_back, sha256_of
-from backups.stores.contract import AlreadyThere, Damaged, Missing, StoreError, StoreUnavailable
+from backups.stores.contract import AlreadyThere, Damaged, Missing, StoreError, StoreRefused, StoreUnavailable
 
 # Bytes that may wait for one location in memory; beyond that they are owed, and fetched from another location later.
 MOST_WAITING = 64 * 1024 * 1024
 AT_ONCE = 2
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
+# An object that a location cannot take is tried again after so many seconds.
+LATER = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 class WentBack(Exception):
@@ -59,6 +64,7 @@ class Lane:
     trouble: str = ""
     went_back: str = ""
     lost: list[Errand] = field(default_factory=list)
+    refused: dict[tuple[str, int], float] = field(default_factory=dict)
     _waiting: int = 0
     _pause: float = FIRST_PAUSE
     _again_at: float = 0.0
@@ -121,13 +127,28 @@ class Lane:
             if data is None:
                 return None
             self._put(errand, data)
-        except StoreError as problem:
+        except (StoreUnavailable, StoreRefused) as problem:
             self._in_trouble(str(problem))
+            return None
+        except StoreError as problem:
+            self._refuse(errand, str(problem))
             return None
         except WentBack as problem:
             self.went_back = str(problem)
             return None
         return time.monotonic()
+
+    def _refuse(self, errand: Errand, why: str) -> None:
+        """One object of one customer that cannot be put holds up neither the location nor anybody else; segments are everybody's."""
+        if errand.key[0] == "segment":
+            self._in_trouble(why)
+        else:
+            self.refused[errand.key] = time.monotonic() + LATER
+            logger.warning("%s cannot be put at %s: %s", errand.name, self.place.name, why)
+
+    def refuses(self, key: tuple[str, int]) -> bool:
+        """Whether that object could not be put, a while ago."""
+        return time.monotonic() < self.refused.get(key, 0.0)
 
     def _in_trouble(self, why: str) -> None:
         self.trouble, self.behind = why, True

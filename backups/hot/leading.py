@@ -332,10 +332,11 @@ class Leader:
 
     def _read_files(self) -> None:
         healthy = {lane.place.location.pk for lane in self.lanes if not lane.behind}
-        self.desk.attend(self.in_force, healthy)
+        refused = {lane.place.location.pk: {ident for (kind, ident) in lane.refused if kind == "blob"} for lane in self.lanes}
+        self.desk.attend(self.in_force, healthy, refused)
         for lane in self.lanes:
             for errand in [] if lane.behind else self.desk.to_place(lane.place.location.pk):
-                if not lane.holds(errand.key):
+                if not (lane.holds(errand.key) or lane.refuses(errand.key)):
                     lane.submit(errand)
 
     # What is owed
@@ -357,6 +358,8 @@ class Leader:
         """The oldest that its location is owed: blobs of files before the segments whose entries name them."""
         sources = [other.place for other in self.lanes if other is not lane]
         for blob in self._owed_blobs(lane, OWED_TOGETHER):
+            if lane.refuses(("blob", blob.pk)):
+                continue
             lane.bring(Errand(("blob", blob.pk), blob.name, blob.sha256, blob.size, None, sources))
         if lane.busy:
             return 1

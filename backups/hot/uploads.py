@@ -6,6 +6,7 @@ Every write is fenced by the shipper's lease.
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from backups import catalogue
 from backups.catalogue import InForce
 from backups.hot.files import BATCH_FILES, Finished, Reading, SealedPack
 from backups.hot.keys import Keys
-from backups.hot.lanes import Errand
+from backups.hot.lanes import LATER, Errand
 from backups.hot.numbering import Numbered
 from backups.hot.sections import FileEntry
 from backups.leases import Held, fenced
@@ -94,6 +95,9 @@ class Desk:
     _errands: dict[int, Errand] = field(default_factory=dict)  # blobs that are not wherever they can be now
     _open: dict[int, HotFile] = field(default_factory=dict)  # all intended, not everywhere yet
     _look: bool = True
+    _refused: Mapping[int, set[int]] = field(default_factory=dict)
+    _later: dict[int, float] = field(default_factory=dict)
+    _given_up: set[int] = field(default_factory=set)
 
     def begin_again(self) -> None:
         """What a shipper before us left half done is done from the start; its blobs go by the rules of sets, one of which may name them."""
@@ -114,9 +118,11 @@ class Desk:
     def look_again(self) -> None:
         self._look = True
 
-    def attend(self, in_force: Sequence[InForce], healthy: set[int]) -> None:
+    def attend(self, in_force: Sequence[InForce], healthy: set[int], refused: Mapping[int, set[int]]) -> None:
         """Begins to read what waits, takes what was sealed, notices what is everywhere. `healthy` are the locations that answer and are
         owed nothing; the others are owed the blobs."""
+        self._refused = refused
+        self._give_up(healthy)
         self._begin()
         for reading in self._readings:
             if len(self._errands) < MOST_UNPLACED:
@@ -158,15 +164,33 @@ class Desk:
         if not self._look or len(self._readings) >= AT_ONCE:
             return
         busy = {ident for reading in self._readings for ident in reading.ids} | self._open.keys()
+        busy |= {ident for ident, at in self._later.items() if time.monotonic() < at}
         waiting = HotFile.objects.filter(state=State.WAITING).exclude(pk__in=busy).order_by("id")
         first = waiting.first()
         if first is None:
-            self._look = False
+            self._look = bool(self._later)
             return
         self.keys.ask([first.stream_id])
         key = self.keys.held(first.stream_id)
         if key is not None:
-            self._readings.append(Reading(list(waiting.filter(stream=first.stream_id)[:BATCH_FILES]), key))
+            files = list(waiting.filter(stream=first.stream_id)[:BATCH_FILES])
+            self._start_over(files)
+            self._readings.append(Reading(files, key))
+
+    def _start_over(self, files: Sequence[HotFile]) -> None:
+        """Whatever an earlier try stored of them counts no more."""
+        begun = [one for one in files if one.parts]
+        if begun:
+            blobs = {part[3] for one in begun for part in one.parts}
+            others = HotFile.objects.filter(stream=begun[0].stream_id).exclude(pk__in=[one.pk for one in begun])
+            shared = {part[3] for one in others for part in one.parts}
+            with fenced(self.lease):
+                Blob.objects.filter(pk__in=blobs - shared).update(hot=False)
+                HotFile.objects.filter(pk__in=[one.pk for one in begun]).update(parts=[])
+        for one in files:
+            one.parts = []
+            self._given_up.discard(one.pk)
+            self._later.pop(one.pk, None)
 
     def _intend(self, one: SealedPack, in_force: Sequence[InForce]) -> Errand:
         blob = catalogue.unstored(one.stream, "blob", one.sealed.sha256, one.sealed.data, plain_size=one.sealed.plain_size)
@@ -182,7 +206,8 @@ class Desk:
         return Errand(("blob", blob.pk), blob.name, blob.sha256, blob.size, one.sealed.data)
 
     def _finish(self, one: Finished) -> None:
-        if one.whole is None:  # the upload storage does not answer: it waits
+        if one.whole is None or one.file in self._given_up:  # the upload storage does not answer, or no location took a part: it waits
+            self._later.setdefault(one.file, time.monotonic() + LATER)
             return
         with fenced(self.lease):
             row = HotFile.objects.get(pk=one.file)
@@ -209,10 +234,29 @@ class Desk:
 
     def _is_placed(self, blob: int, healthy: set[int]) -> bool:
         at = self._placed.get(blob, set())
-        return bool(at) and healthy <= at
+        return bool(at) and self._taking(blob, healthy) <= at
+
+    def _taking(self, blob: int, healthy: set[int]) -> set[int]:
+        """The healthy locations that do not refuse this very object; the others are owed it."""
+        return {location for location in healthy if blob not in self._refused.get(location, ())}
+
+    def _give_up(self, healthy: set[int]) -> None:
+        """What every location refuses is tried anew later: it must not fill the room of other customers' files."""
+        for blob in [one for one in self._errands if healthy and not self._placed.get(one) and not self._taking(one, healthy)]:
+            del self._errands[blob]
+            with fenced(self.lease):
+                for row in [one for one in HotFile.objects.filter(state__in=(State.WAITING, State.SEALED)) if _has(one, blob)]:
+                    HotFile.objects.filter(pk=row.pk).update(state=State.WAITING)
+                    self._open.pop(row.pk, None)
+                    self._later[row.pk] = time.monotonic() + LATER
+                    self._given_up.add(row.pk)
 
     def _ready(self, row: HotFile) -> None:
         self.entries.setdefault(row.stream_id, []).append((row, _entry(row)))
+
+
+def _has(row: HotFile, blob: int) -> bool:
+    return any(part[3] == blob for part in row.parts)
 
 
 def entries_in(stream: uuid.UUID, segment: int) -> list[FileEntry]:

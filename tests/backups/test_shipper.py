@@ -291,3 +291,26 @@ def test_a_database_that_goes_back_before_a_new_timeline_begins_a_third(hot, acm
     assert [section.timeline for section in shipped(hot, "primary", acme)][-1] == 3
     every = numbers(shipped(hot, "primary", acme))
     assert sorted(set(every)) == sorted(every), "a number was given twice"
+
+
+def test_one_customers_object_that_cannot_be_stored_holds_nobody_up(hot, acme, acme2, stores):
+    """As when something stands in its folder's place at every location."""
+    from backups.stores.contract import BadName
+
+    def in_the_way(operation: str, name: str) -> None:
+        if operation == "put" and f"customers/{acme.pk}/blobs" in name:
+            raise BadName(f"{name} has an object in its way")
+
+    for store in stores.values():
+        store.fail = in_the_way
+    for customer in (acme, acme2):
+        UploadedContent.objects.create(customer=customer, name="plan.txt", file=ContentFile(b"plan", name="plan.txt"))
+    shipper.ship_once(hot, patience=4)
+    assert numbers(shipped(hot, "offsite", acme)) == numbers(shipped(hot, "offsite", acme2)) == [1]
+    assert [entry.name for section in shipped(hot, "offsite", acme2) for entry in section.files]
+    assert HotFile.objects.get(stream=acme.pk).state == "waiting"
+    for store in stores.values():
+        store.fail = None
+    assert shipper.ship_once(hot) == []
+    [entry] = [entry for section in shipped(hot, "offsite", acme) for entry in section.files]
+    assert bytes_of(hot, "offsite", acme, entry) == b"plan"
