@@ -34,6 +34,7 @@ class Keys:
         self._held: dict[uuid.UUID, tuple[StreamKey, float]] = {}
         self._again_at: dict[uuid.UUID, float] = {}
         self._asked: set[uuid.UUID] = set()
+        self.owed_to: set[int] = set()  # locations that lack a key, and cannot be read alone before they have it
         self._executor: ThreadPoolExecutor | None = None
         self._closing = False
 
@@ -94,6 +95,7 @@ class Keys:
             return None
         places, _ = self.vault.usable()
         self._refuse_ended(places, stream)
+        self.owed_to |= set(Copy.objects.filter(blob=stored, state=Copy.State.OWED).values_list("location", flat=True))
         number = int(stored.name.rpartition("/")[2].removesuffix(".age"))
         return StreamKey.of_text(number, self.vault.keys.unwrap(fetch(places, stored.name, stored.sha256)))
 
@@ -118,6 +120,8 @@ class Keys:
             found = catalogue.inventory(stream, shelves.places, clock())
             key, unrecorded = newest_key(self.vault, shelves, stream, lease, found)
             catalogue.mark_placed(lease, unrecorded, clock())
+            if unrecorded:
+                self.owed_to |= {one.pk for one in shelves.in_force} - {place.location.pk for place, _ in unrecorded}
         return key
 
 

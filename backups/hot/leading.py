@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from django.db.models import Q
+
 from audit import clock as clocks
 from audit.chain import Head
 from audit.models import ChainHead, JournalRow
@@ -343,6 +345,9 @@ class Leader:
 
     def _catch_up(self) -> None:
         for lane in self.lanes:
+            if lane.place.location.pk in self.keys.owed_to:
+                self.keys.owed_to.discard(lane.place.location.pk)
+                lane.behind = True
             if not lane.behind or lane.busy or lane.resting:
                 continue
             lane.try_again()
@@ -355,7 +360,7 @@ class Leader:
         return recording.is_owed_anything(lane.place.location.pk) or bool(self._owed_blobs(lane, 1))
 
     def _hand_over_owed(self, lane: Lane) -> int:
-        """The oldest that its location is owed: blobs of files before the segments whose entries name them."""
+        """The oldest that its location is owed: keys and blobs of files before the segments that need them."""
         sources = [other.place for other in self.lanes if other is not lane]
         for blob in self._owed_blobs(lane, OWED_TOGETHER):
             if lane.refuses(("blob", blob.pk)):
@@ -370,7 +375,8 @@ class Leader:
         return int(lane.busy)
 
     def _owed_blobs(self, lane: Lane, most: int) -> list[Blob]:
-        owed = Copy.objects.filter(location=lane.place.location.pk, state=Copy.State.OWED, blob__hot=True, blob__state=Blob.State.STORED)
+        needed = Q(blob__hot=True) | Q(blob__kind=Blob.Kind.KEY)
+        owed = Copy.objects.filter(needed, location=lane.place.location.pk, state=Copy.State.OWED, blob__state=Blob.State.STORED)
         return [copy.blob for copy in owed.order_by("blob").select_related("blob")[:most]]
 
     def _remake_lost(self, lane: Lane) -> None:

@@ -314,3 +314,30 @@ def test_one_customers_object_that_cannot_be_stored_holds_nobody_up(hot, acme, a
     assert shipper.ship_once(hot) == []
     [entry] = [entry for section in shipped(hot, "offsite", acme) for entry in section.files]
     assert bytes_of(hot, "offsite", acme, entry) == b"plan"
+
+
+def test_a_location_that_was_down_when_a_key_was_made_gets_it_before_it_counts(hot, acme, stores):
+    record(acme, "P-1")
+    stores["offsite"].fail = refusing
+    shipper.ship_once(hot, patience=4)
+    stores["offsite"].fail = None
+    assert shipper.ship_once(hot) == []
+    key = key_at(hot.keys, [place for place in hot.places if place.name == "offsite"], acme.pk, 1, [])
+    assert key.number == 1
+    assert numbers(shipped(hot, "offsite", acme)) == [1]
+
+
+def test_a_key_that_one_location_missed_by_chance_is_brought_there(hot, acme, stores):
+    from backups.stores.contract import StoreUnavailable
+
+    def hiccup(operation: str, name: str) -> None:
+        if operation == "put" and name.startswith("keys/"):
+            raise StoreUnavailable("one moment")
+
+    stores["offsite"].fail = hiccup
+    record(acme, "P-1")
+    with shipper.leading(hot) as leader:
+        leader.keys.get(acme.pk)
+        stores["offsite"].fail = None
+        until_at_rest(leader)
+    assert stores["offsite"].exists(f"keys/{acme.pk}/1.age")
