@@ -19,9 +19,9 @@ import pytest
 from tests.both_databases import postgresql
 from tests.home import Home
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
-ROUNDS, KILLS_A_ROUND = 4, 2
+ROUNDS, KILLS_A_ROUND = 3, 2
 
 FILL = """
 import audit
