@@ -327,7 +327,7 @@ def test_numbers_that_an_abandoned_timeline_had_are_no_gap(filled: Any, acme: An
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rounds", [6])
+@pytest.mark.parametrize("rounds", [3])
 def test_writers_at_work_break_no_proof(rounds: int, acme: Any, vault: Vault) -> None:
     """Four writers insert, change and delete all the time, and a shipper numbers, while sets are made and proved."""
     ending = threading.Event()

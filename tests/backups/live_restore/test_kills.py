@@ -21,7 +21,7 @@ from tests.home import Home
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
-ROUNDS, KILLS_A_ROUND = 3, 2
+ROUNDS, KILLS_A_ROUND = 2, 2
 
 FILL = """
 import audit
