@@ -139,7 +139,8 @@ def serving_at(home: Home) -> tuple[subprocess.Popen[str], int]:
     port = free_port()
     process = home.start("serve", "--port", port)
     done = "__import__('backups.models').models.Run.objects.filter(state='done').count()"
-    assert eventually(lambda: home.ask(done) == 1, 60)  # the system stream's night
+    # The system stream's night; where it meets the shipper making the stream's first key, it is tried again a minute later.
+    assert eventually(lambda: home.ask(done) == 1, 240)
     assert eventually(lambda: answers(int(port)))
     return process, int(port)
 
