@@ -31,7 +31,11 @@ class StreamEnded(BackupError):
 
 
 class Busy(BackupError):
-    """Another process works on that customer now."""
+    """Another process works on that customer now; `doing` is what."""
+
+    def __init__(self, message: str, doing: str = "") -> None:
+        super().__init__(message)
+        self.doing = doing
 
 
 class LeaseLost(BackupError):

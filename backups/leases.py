@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from backups.models import Lease
 from backups.statements import ask, change, locked
 
 LENGTH = timedelta(seconds=settings.L2L_LEASE_SECONDS)
+# What the hot shipper does with a new customer's lease: whoever else wants it waits that long rather than try again a minute later.
+MAKING_KEY, KEY_SECONDS = "key", 10.0
 
 _TABLE = Lease._meta.db_table
 _OURS = f"SELECT epoch FROM {_TABLE} WHERE name = %s AND epoch = %s AND expires_at > %s"  # noqa: S608  (names from the model)
@@ -130,7 +133,8 @@ def _refuse_busy(lease: Lease, now: datetime) -> None:
     if lease.expires_at > now and not holder_is_gone(lease.holder):
         raise Busy(
             f"Another process ({lease.holder}) has been at '{lease.doing}' since {lease.taken_at:%Y-%m-%d %H:%M:%S} UTC. "
-            f"Wait for it, or stop it; its time runs out at {lease.expires_at:%H:%M:%S} UTC."
+            f"Wait for it, or stop it; its time runs out at {lease.expires_at:%H:%M:%S} UTC.",
+            lease.doing,
         )
 
 
@@ -159,8 +163,9 @@ def fenced(held: Held) -> Iterator[None]:
 
 @contextmanager
 def holding(name: str, *, doing: str, clock: Callable[[], datetime], wanted: Callable[[], None] = lambda: None) -> Iterator[Held]:
-    """The lease for the length of a block, as `take`. A killed process gives nothing back: the next holder notices."""
-    held = take(name, doing=doing, clock=clock, wanted=wanted)
+    """The lease for the length of a block, as `take`, but after a key that is being made, which takes a moment. A killed process gives
+    nothing back: the next holder notices."""
+    held = _after_a_key(name, doing, clock, wanted)
     try:
         yield held
     except Exception:
@@ -168,3 +173,14 @@ def holding(name: str, *, doing: str, clock: Callable[[], datetime], wanted: Cal
         raise
     else:
         release(held)
+
+
+def _after_a_key(name: str, doing: str, clock: Callable[[], datetime], wanted: Callable[[], None]) -> Held:
+    deadline = time.monotonic() + KEY_SECONDS
+    while True:
+        try:
+            return take(name, doing=doing, clock=clock, wanted=wanted)
+        except Busy as busy:
+            if busy.doing != MAKING_KEY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)

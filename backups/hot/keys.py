@@ -114,7 +114,7 @@ class Keys:
     def _made(self, stream: uuid.UUID) -> StreamKey:
         """Under the stream's own lease: a backup that is making the key, or the set, goes first (`Busy`)."""
         clock = self.vault.clock
-        with leases.holding(leases.lease_name(stream), doing="key", clock=clock) as lease:
+        with leases.holding(leases.lease_name(stream), doing=leases.MAKING_KEY, clock=clock) as lease:
             places, _ = self.vault.usable()
             shelves = catching_up.look(places, stream)
             found = catalogue.inventory(stream, shelves.places, clock())

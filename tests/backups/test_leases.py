@@ -16,7 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from backups.errors import Busy, LeaseLost
-from backups.leases import LENGTH, fenced, holding, process_name, release, take
+from backups.leases import LENGTH, MAKING_KEY, fenced, holding, process_name, release, take
 from backups.models import Lease, Location
 from tests.home import PROJECT
 
@@ -53,6 +53,13 @@ def test_who_comes_second_reads_who_is_at_what_since_when(clock: Any) -> None:
             pass
     assert process_name() in str(busy.value)
     assert "at 'backup' since 2026-03-10 02:00:00 UTC" in str(busy.value) and "runs out at 02:02:00 UTC" in str(busy.value)
+
+
+def test_who_meets_a_key_that_is_being_made_waits_for_it(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    making = take("stream:acme", doing=MAKING_KEY, clock=clock)
+    monkeypatch.setattr("backups.leases.time.sleep", lambda seconds: release(making))
+    with holding("stream:acme", doing="backup", clock=clock) as held:
+        assert held.epoch == making.epoch + 1
 
 
 def test_who_no_longer_wants_it_once_it_is_his_leaves_it_as_it_was(clock: Any) -> None:
