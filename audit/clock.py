@@ -24,9 +24,12 @@ def now() -> datetime:
 
 
 def database_now(alias: str = "default") -> datetime:
-    """As the database's clock has it, which is one for all writers."""
-    if set_to() is not None:
-        return now()
+    """As the database's clock has it, which is one for all writers; in a sample home the moment that was set."""
+    return written_now(alias) if set_to() is None else now()
+
+
+def written_now(alias: str = "default") -> datetime:
+    """By the clock that journal rows are written with, whatever `L2L_NOW` says."""
     with connections[alias].cursor() as cursor:
         cursor.execute(_DATABASE_NOW[connections[alias].vendor])
         (found,) = cursor.fetchone()

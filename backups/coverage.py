@@ -164,7 +164,7 @@ class _Reach:
         if record is not None and first < record.up_to:
             if int(journal["number"]) < record.covered.get(self.stream, 0):
                 return moments[0], None  # what went with the removed segments is in a set that is not here
-            first, moments = record.up_to, [*moments, record.until]
+            first, moments = record.up_to, [*moments, record.until_of(self.stream)]
         known = [number for number in self.found if number >= first and (before is None or number < before)]
         last = first
         while last + 1 in known:
@@ -177,7 +177,7 @@ class _Reach:
         return end, Hole(self.name, end, self._until(max(beyond)), last + 1, min(beyond) - 1)
 
     def _until(self, number: int) -> datetime | None:
-        return until_of(self.found[number], self.places, self.trusted, self.notes)
+        return until_of(self.found[number], self.places, self.trusted, self.stream, self.notes)
 
 
 def _base(sets: Sequence[FoundSet], timeline: int) -> FoundSet | None:

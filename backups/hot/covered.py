@@ -65,7 +65,7 @@ def reaches(stream: uuid.UUID) -> list[Reach]:
     # What was removed is held by sets, or was copied out for those whose sets do not hold it.
     removed_to = HotState.objects.values_list("removed_to", flat=True).first() or 0
     missing = {segment: _first_missing(max(segment, removed_to)) for segment in {base.segment for base in bases.values()}}
-    return [_reach(location, bases.get(location.pk), first, missing) for location in locations]
+    return [_reach(stream, location, bases.get(location.pk), first, missing) for location in locations]
 
 
 def silences(start: datetime, end: datetime) -> list[Silence] | None:
@@ -89,16 +89,24 @@ def _bases(stream: uuid.UUID) -> dict[int, Base]:
     return {location: Base(pk, segment, at) for location, pk, segment, at in rows if segment is not None}
 
 
-def _reach(location: Location, base: Base | None, first: datetime | None, missing: Mapping[int, int | None]) -> Reach:
+def _reach(stream: uuid.UUID, location: Location, base: Base | None, first: datetime | None, missing: Mapping[int, int | None]) -> Reach:
     if base is None or first is None:
         return Reach(location.name, location.offsite, first, ends=NO_BASE)
     owed = SegmentCopy.objects.filter(location=location, durable_at=None, segment__gt=base.segment).order_by("segment")
     lacked, since = owed.values_list("segment", "segment__made_at").first() or (None, None)
     stop = min((number for number in (lacked, missing[base.segment]) if number is not None), default=None)
     followed = Segment.objects.filter(number__gte=base.segment, **({} if stop is None else {"number__lt": stop}))
-    newest = followed.order_by("-number").values_list("until", flat=True).first()
-    until = max((moment for moment in (base.at, newest) if moment is not None), default=None)
+    newest = followed.order_by("-number").first()
+    until = max((moment for moment in (base.at, _known(newest, stream)) if moment is not None), default=None)
     return Reach(location.name, location.offsite, first, until, _why(stop, since if stop == lacked else None))
+
+
+def _known(newest: Segment | None, stream: uuid.UUID) -> datetime | None:
+    """Until when the segments up to this one know all of the stream."""
+    if newest is None:
+        return None
+    waiting = newest.waiting.get(str(stream))
+    return min(newest.until, datetime.fromisoformat(waiting)) if waiting else newest.until
 
 
 def _why(stop: int | None, owed_since: datetime | None) -> str:

@@ -7,19 +7,23 @@ file, an entry in the stream's next section says where they lie. Whatever a kill
 from __future__ import annotations
 
 import hashlib
+import logging
 import queue
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from django.core.exceptions import SuspiciousOperation
 from django.core.files.storage import Storage
 
 from audit import registry
-from audit.files import UploadsUnavailable, read_stored
+from audit.files import read_stored
 from backups.chunks import Chunk, Pack, cut_file
 from backups.models import HotFile
 from backups.sealing import Sealed, Sealer, StreamKey
+
+logger = logging.getLogger(__name__)
 
 SEALED_AHEAD = 2
 BATCH_FILES = 200
@@ -126,7 +130,8 @@ def _sealed(files: Iterable[HotFile], key: StreamKey) -> Iterator[SealedPack | F
             whole = (sha256.hexdigest(), size) == (one.sha256, one.size)
         except FileNotFoundError:
             whole = False
-        except UploadsUnavailable:
+        except (OSError, SuspiciousOperation) as problem:  # one file that cannot be read now holds up no other
+            logger.warning("The upload %s cannot be read yet: %s", one.name, problem)
             whole = None
         filling.finished.append(Finished(one.pk, whole))
     yield from _closed(filling, one.stream_id, key, sealer)

@@ -100,6 +100,17 @@ class Lane:
     def try_again(self) -> None:
         self.trouble = ""
 
+    def rest(self, why: str) -> None:
+        """Its location is in trouble, says the caller."""
+        self._in_trouble(why)
+
+    def take_again(self) -> bool:
+        """Forgets refusals that are over; whether there were any."""
+        over = [key for key in self.refused if not self.refuses(key)]
+        for key in over:
+            del self.refused[key]
+        return bool(over)
+
     def placed(self) -> list[Placed]:
         """What was placed since the last look."""
         found, still = [], deque[tuple[Errand, Future[float | None]]]()

@@ -22,18 +22,21 @@ from audit.chain import Head
 from audit.models import ChainHead, JournalRow
 from backups import catalogue
 from backups.catalogue import InForce
-from backups.hot import numbering, outbox, recording, sections, segments, uploads
+from backups.errors import BackupError, LeaseLost, StreamEnded
+from backups.hot import numbering, outbox, recording, sections, segments, timelines, uploads
 from backups.hot.keys import Keys
-from backups.hot.lanes import Errand, Lane, WentBack
+from backups.hot.lanes import LATER, Errand, Lane, WentBack
 from backups.hot.numbering import Numbered, Shapes
+from backups.hot.outbox import Settled
 from backups.hot.recording import Durable, Sent
 from backups.hot.sections import FileEntry, Section
 from backups.hot.segments import Entry, Index
 from backups.leases import Held, fenced
 from backups.locations import Place
-from backups.models import Blob, Copy, HotState, Segment, SegmentCopy
+from backups.models import Blob, Copy, HotFile, HotState, Segment, SegmentCopy
 from backups.placing import sha256_of
 from backups.sealing import Sealed, seal
+from backups.stores.contract import StoreError
 from backups.vault import Vault
 
 logger = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ IDLE = 60.0
 # Segments that no location has yet, in bytes: beyond that nothing is numbered until one takes them.
 MOST_UNPLACED = 64 * 1024 * 1024
 OWED_TOGETHER = 50
+UNMADE_AGAIN = 10.0
 # Until when the segments know all before there is one.
 NEVER = datetime.fromtimestamp(0, UTC)
 
@@ -75,22 +79,58 @@ class Leader:
         self._after: uuid.UUID | None = None
         self._open: dict[uuid.UUID, uuid.UUID] = {}
         self._told: dict[str, str] = {}
+        self._waits: dict[uuid.UUID, float] = {}  # streams that cannot be numbered, until when they are left alone
+        self._unmade: list[int] = []  # numbered by a leader before us, and not to be made yet
+        self._unmade_again = 0.0
+        self._unlisted: set[str] = set()  # places of which we do not know yet whether they know more than the database
+        self._first = self.last = 0
+        self.timeline = 1
         self._shipped_at = 0.0
-        self._until = NEVER
-        self._offset: tuple[datetime, float] = (clocks.database_now(), time.monotonic())
+        self._settled = Settled(NEVER, {})
+        self._offset: tuple[datetime, float] = (clocks.written_now(), time.monotonic())
 
     def begin(self) -> None:
-        """Ships again what a leader before us numbered and no location is known to have, and finds out what is owed."""
+        """Makes sure that no location knows more than the database, ships again what a leader before us numbered and no location is known
+        to have, and finds out what is owed. Raises `WentBack`."""
         state, _ = HotState.objects.get_or_create(pk=1)
-        self.last, self.timeline = state.last_segment, state.timeline
-        self._until = Segment.objects.order_by("-number").values_list("until", flat=True).first() or NEVER
+        self._first = self.last = state.last_segment
+        self.timeline = state.timeline
+        self._unlisted = {lane.place.name for lane in self.lanes}
+        for lane in self.lanes:
+            self._list(lane)
+        newest = Segment.objects.order_by("-number").first()
+        if newest is not None:
+            self._settled = Settled(newest.until, {uuid.UUID(stream): datetime.fromisoformat(at) for stream, at in newest.waiting.items()})
         self._open = numbering.begun()
         self.desk.begin_again()
-        for segment in Segment.objects.filter(sha256="").order_by("number"):
-            self.lease.keep()
-            self._ship_again(segment)
         for lane in self.lanes:
-            lane.behind = self._is_owed(lane)
+            lane.behind = lane.behind or self._is_owed(lane)
+        self._unmade = list(Segment.objects.filter(sha256="").order_by("number").values_list("number", flat=True))
+        self._make_unmade()
+
+    def _list(self, lane: Lane) -> bool:
+        """Whether we know that the place holds nothing behind what the database knew when we began; until then nothing is put there."""
+        try:
+            timelines.check(lane.place, self._first, self.vault.clock())
+        except StoreError as problem:
+            lane.rest(str(problem))
+            return False
+        self._unlisted.discard(lane.place.name)
+        return True
+
+    def _make_unmade(self) -> None:
+        """Segments that were numbered and never made. One that a customer's key is missing for is tried again; it holds up no later one."""
+        self._unmade_again = time.monotonic() + UNMADE_AGAIN
+        for number in list(self._unmade):
+            self.lease.keep()
+            try:
+                self._ship_again(Segment.objects.get(pk=number))
+            except (BackupError, StoreError) as problem:
+                if isinstance(problem, LeaseLost):
+                    raise
+                logger.warning("Segment %s cannot be made yet: %s", number, problem)
+            else:
+                self._unmade.remove(number)
 
     # One tick
 
@@ -99,8 +139,10 @@ class Leader:
         self._collect()
         self._read_files()
         self.floor.advance()
+        if self._unmade and time.monotonic() >= self._unmade_again:
+            self._make_unmade()
         given = self._numbered() if self._has_room() and outbox.anything(self.floor.beyond) else []
-        if given or self.desk.entries or self._done or self._blobs or self._idle():
+        if given or self._entries() or self._done or self._blobs or self._idle():
             self._step(given)
             done = True
         else:
@@ -128,7 +170,7 @@ class Leader:
 
     def _step(self, given: list[Numbered]) -> None:
         with fenced(self.lease):
-            now = clocks.database_now()
+            now = clocks.written_now()
             self._offset = now, time.monotonic()
             self.lease.renew()
             recording.note_durable(self._done)
@@ -158,17 +200,31 @@ class Leader:
     def _numbered(self) -> list[Numbered]:
         """What waits, with the numbers that it will have. Only a leader gives any, so this is read outside of the transaction, which holds
         up those who write (SQLite) no longer than it must."""
-        turns = outbox.turns(self._open, self._after, without=self.keys.awaited, beyond=self.floor.beyond)
+        without = self.keys.awaited | {stream for stream, at in self._waits.items() if time.monotonic() < at}
+        turns = outbox.turns(self._open, self._after, without=without, beyond=self.floor.beyond)
         self.shapes.learn({row.model for turn in turns for row in turn.rows})
         self.keys.ask(turn.stream for turn in turns)
         turns = [turn for turn in turns if self.keys.held(turn.stream) is not None]
         standing = numbering.heads([turn.stream for turn in turns])
-        return numbering.numbered(turns, standing, self.shapes, segment=self.last + 1, timeline=self.timeline)
+        given, troubles = numbering.numbered(turns, standing, self.shapes, segment=self.last + 1, timeline=self.timeline)
+        for stream, why in troubles.items():
+            self._waits[stream] = time.monotonic() + LATER
+            logger.error("Changes of %s cannot be shipped: %s", stream, why)
+        return given
+
+    def _stuck(self) -> set[uuid.UUID]:
+        """The streams that cannot be numbered, or have no key, for a reason of their own."""
+        return self._waits.keys() | set(self.keys.troubles)
+
+    def _entries(self) -> dict[uuid.UUID, list[FileEntry]]:
+        """The entries of files that a section can carry now: its stream's key is here, or asked for."""
+        self.keys.ask(self.desk.entries)
+        return {stream: [entry for _, entry in found] for stream, found in self.desk.entries.items() if self.keys.held(stream)}
 
     def _number(self, given: list[Numbered], now: datetime) -> _Batch | None:
         """Writes the numbers and intends the segment that has them, or one that says that nothing happened."""
         self._check_last()
-        entries = {stream: [entry for _, entry in found] for stream, found in self.desk.entries.items() if self.keys.held(stream)}
+        entries = self._entries()
         if not (given or entries or self._idle()):
             return None
         number = self.last + 1
@@ -179,7 +235,7 @@ class Leader:
         at = {stream: head.at for stream, head in standing.items()} | {uuid.UUID(one.section.stream): one.at for one in given}
         given = [*given, *(self._without_changes(head, number) for head in standing.values())]
         # Asked after the changes were read and numbered: what was committed meanwhile, or had to wait, is not said to be known.
-        self._until = outbox.settled_until(now, self.floor.beyond) or self._until
+        self._settled = outbox.settled(now, self.floor.beyond, self._stuck()) or self._settled
         segment = self._segment(number, given)
         recording.intend(segment, self.in_force)
         self.desk.carried(entries, number)
@@ -205,15 +261,14 @@ class Leader:
             timeline=self.timeline,
             name=segments.name_of(number, self.lease.epoch, made_at),
             made_at=made_at,
-            until=self._until,
+            until=self._settled.until,
+            waiting={str(stream): at.isoformat() for stream, at in self._settled.waiting.items()},
             changes=sum(len(one.waiting) for one in given),
             oldest_at=min((one.oldest_at for one in given if one.oldest_at), default=None),
             sections=[[one.section.stream, one.section.before.number + 1, one.section.head.number] for one in given],
         )
 
-    def _written(
-        self, given: Sequence[Numbered], fresh: Sequence[uploads.HotFile], entries: dict[uuid.UUID, list[FileEntry]]
-    ) -> list[datetime]:
+    def _written(self, given: Sequence[Numbered], fresh: Sequence[HotFile], entries: dict[uuid.UUID, list[FileEntry]]) -> list[datetime]:
         """The times of the changes that are durable with this segment: a change that brings a file is, once the file's entry is."""
         with_files = {(str(file.stream_id), file.number) for file in fresh}
         written = [
@@ -270,6 +325,7 @@ class Leader:
             segment.until,
             self.vault.software_version,
             tuple(named),
+            {stream: datetime.fromisoformat(at) for stream, at in segment.waiting.items()},
         )
         return segments.written(index, sealed, self.vault.signer)
 
@@ -278,7 +334,10 @@ class Leader:
         whole, at, written = [], {}, []
         for stream_text, first, last in segment.sections:
             stream = uuid.UUID(stream_text)
-            self.keys.get(stream)
+            try:
+                self.keys.get(stream)
+            except StreamEnded:
+                continue  # nothing of a destroyed customer is stored again
             again = numbering.read_again(stream, first, last, segment=segment.number, timeline=segment.timeline)
             if again.altered:
                 segment.trouble = f"The history of numbers {again.altered[:5]} was altered after they were numbered."
@@ -348,9 +407,12 @@ class Leader:
             if lane.place.location.pk in self.keys.owed_to:
                 self.keys.owed_to.discard(lane.place.location.pk)
                 lane.behind = True
+            lane.behind = lane.take_again() or lane.behind
             if not lane.behind or lane.busy or lane.resting:
                 continue
             lane.try_again()
+            if lane.place.name in self._unlisted and not self._list(lane):
+                continue
             self._remake_lost(lane)
             if not self._hand_over_owed(lane):
                 lane.behind = False
@@ -370,6 +432,8 @@ class Leader:
             return 1
         for segment in recording.owed(lane.place.location.pk, OWED_TOGETHER):
             sent = self._sent.get(segment.number)
+            if sent is None and (segment.number in self._unmade or not segment.sha256):
+                continue  # it waits to be made
             data, sha256 = (sent.data, sent.sha256) if sent is not None else (None, segment.sha256)
             lane.bring(Errand(("segment", segment.number), segment.name, sha256, segment.size, data, sources))
         return int(lane.busy)
@@ -382,15 +446,11 @@ class Leader:
     def _remake_lost(self, lane: Lane) -> None:
         """A segment that no location has whole is made again from history."""
         lost, lane.lost = lane.lost, []
-        for errand in lost:
-            kind, ident = errand.key
-            if kind == "segment":
-                self.say(f"Segment {ident} is nowhere whole: it is made again from history")
-                self._ship_again(Segment.objects.get(pk=ident))
-
-
-def _has(given: Sequence[Numbered], stream: uuid.UUID) -> bool:
-    return any(one.section.stream == str(stream) for one in given)
+        numbers = {ident for kind, ident in (errand.key for errand in lost) if kind == "segment"} - set(self._unmade)
+        if numbers:
+            self.say(f"{len(numbers)} segments, such as {min(numbers)}, are nowhere whole: they are made again from history")
+            self._unmade += sorted(numbers)
+            self._make_unmade()
 
 
 def _entry(section: Section, key: int, sealed: Sealed, at: datetime | None) -> Entry:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +25,8 @@ from backups.statements import ask
 
 # As much as one object of content holds (design section 4); one change alone may be longer.
 MOST_BYTES = 8 * 1024 * 1024
+# History is read so many rows at first, then as many as are likely to have so many bytes together.
+FIRST_TEXTS, MOST_TEXTS, MOST_TEXTS_BYTES = 50, 2000, 4 * 1024 * 1024
 
 _JOURNAL, _HEADS = JournalRow._meta.db_table, ChainHead._meta.db_table
 _NUMBERED = (
@@ -74,21 +76,46 @@ def begun() -> dict[uuid.UUID, uuid.UUID]:
     return {stream: transaction for stream, transaction in open_ones if transaction is not None}
 
 
+class Unnumberable(LookupError):
+    """A change that cannot be numbered: its history row is gone, or its model is no protected one. Its stream waits, and nobody else."""
+
+
 def numbered(
     turns: Sequence[Turn], standing: Mapping[uuid.UUID, ChainHead], shapes: Shapes, *, segment: int, timeline: int
-) -> list[Numbered]:
-    """The next changes with their numbers, as many as one segment takes; nothing is written yet. At least one, when there is any."""
+) -> tuple[list[Numbered], dict[uuid.UUID, str]]:
+    """The next changes with their numbers, as many as one segment takes, at least one when there is any; nothing is written yet. And the
+    streams of which none can be numbered, with why."""
     found: list[Numbered] = []
+    troubles: dict[uuid.UUID, str] = {}
     room = MOST_BYTES
-    texts = _texts(row for turn in turns for row in turn.rows)
     for turn in turns:
-        one, size = _numbered(turn, standing[turn.stream], texts, shapes, room, segment, timeline, first=not found)
+        try:
+            one, size = _numbered(turn, standing[turn.stream], shapes, room, segment, timeline, first=not found)
+        except Unnumberable as problem:
+            troubles[turn.stream] = str(problem)
+            continue
         room -= size
         if one.waiting:
             found.append(one)
         if room <= 0:
             break
-    return found
+    return found, troubles
+
+
+def _with_texts(rows_waiting: Sequence[Waiting]) -> Iterator[tuple[Waiting, bytes]]:
+    """Each row with its history's text, read some at a time: as many as are likely to fit, for a segment may be full long before the
+    end."""
+    at, most = 0, FIRST_TEXTS
+    while at < len(rows_waiting):
+        batch = rows_waiting[at : at + most]
+        texts = _texts(batch)
+        for row in batch:
+            if (row.model, row.history_id) not in texts:
+                raise Unnumberable(f"History row {row.history_id} of {row.model} is gone, and was not shipped yet: somebody removed it.")
+            yield row, texts[row.model, row.history_id]
+        at += len(batch)
+        mean = sum(map(len, texts.values())) // len(texts) + 1
+        most = max(1, min(MOST_TEXTS_BYTES // mean, MOST_TEXTS))
 
 
 def _texts(waiting: Iterable[Waiting]) -> dict[tuple[str, int], bytes]:
@@ -101,14 +128,13 @@ def _texts(waiting: Iterable[Waiting]) -> dict[tuple[str, int], bytes]:
 def _protected(label: str) -> Protected:
     found = registry.by_label(label)
     if found is None:
-        raise LookupError(f"The journal names {label}, which is no protected model of this software: its changes cannot be shipped.")
+        raise Unnumberable(f"The journal names {label}, which is no protected model of this software: its changes cannot be shipped.")
     return found
 
 
 def _numbered(
     turn: Turn,
     standing: ChainHead,
-    texts: Mapping[tuple[str, int], bytes],
     shapes: Shapes,
     room: int,
     segment: int,
@@ -122,8 +148,7 @@ def _numbered(
     head = before = Head(standing.number, standing.digest)
     ends = _ends(turn)
     at, end_of_transaction = standing.at, standing.at
-    for row in turn.rows:
-        text = texts[row.model, row.history_id]
+    for row, text in _with_texts(turn.rows):
         if size + len(text) > room and (changes or not first):
             break
         change = _change(row, text, head.number + 1, end=row.id in ends)

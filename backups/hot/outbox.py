@@ -87,13 +87,34 @@ def anything(beyond: int = 0) -> bool:
     return bool(ask(f"SELECT 1 {_WAITING} AND id > %s LIMIT 1", beyond))
 
 
-def settled_until(now: datetime, beyond: int = 0) -> datetime | None:
-    """The moment before which nothing waits: `now`, by the database's clock and read before this is asked, or else the time of the oldest
-    change that waits; None when more waits than is looked at."""
-    waiting = ask(f"SELECT written_at {_WAITING} AND id > %s LIMIT %s", beyond, MOST_CHANGES + 1)
-    if len(waiting) > MOST_CHANGES:
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Nothing from before `until` waits, but of the streams in `waiting`, with the time of their oldest change that does."""
+
+    until: datetime
+    waiting: dict[uuid.UUID, datetime]
+
+
+def settled(now: datetime, beyond: int = 0, stuck: Collection[uuid.UUID] = ()) -> Settled | None:
+    """How far all is known; `now` by the clock of the journal, read before this is asked. None when more waits than is looked at, beside
+    that of `stuck` streams, which wait for something else and hold up nobody's `until`."""
+    rows = _rows(f"SELECT {_COLUMNS} {_WAITING} AND id > %s LIMIT %s", beyond, MOST_CHANGES + 1)
+    if len(rows) > MOST_CHANGES and stuck:
+        statement = f"SELECT {_COLUMNS} {_WAITING} AND id > %s AND stream_id NOT IN (%s) LIMIT %s"
+        others = _rows(statement, beyond, sorted(stuck), MOST_CHANGES + 1)
+        rows = others if len(others) > MOST_CHANGES else [*others, *(row for stream in sorted(stuck) for row in _oldest_of(stream))]
+        if len(others) > MOST_CHANGES:
+            return None
+    elif len(rows) > MOST_CHANGES:
         return None
-    return min([now, *(_moment(at) for (at,) in waiting)])
+    waiting: dict[uuid.UUID, datetime] = {}
+    for row in rows:
+        waiting[row.stream] = min(row.written_at, waiting.get(row.stream, row.written_at))
+    return Settled(now, waiting)
+
+
+def _oldest_of(stream: uuid.UUID) -> list[Waiting]:
+    return _rows(f"SELECT {_COLUMNS} {_WAITING} AND stream_id = %s ORDER BY id LIMIT %s", stream, MOST_CHANGES)
 
 
 def turns(

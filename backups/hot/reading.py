@@ -330,13 +330,13 @@ def _following(section: Section, head: Head, stream: str, forks: Sequence[Fork],
             yield Link(change, running.digest)
 
 
-def until_of(found: FoundSegment, places: Sequence[Place], trusted: str, notes: list[str]) -> datetime | None:
-    """Until when the segment knows all; None, and a note, when none of these places lets it be read."""
+def until_of(found: FoundSegment, places: Sequence[Place], trusted: str, stream: str, notes: list[str]) -> datetime | None:
+    """Until when the segment knows all of the stream; None, and a note, when none of these places lets it be read."""
     troubles = []
     for place in places:
         for name in found.names if place.name in found.places else ():
             try:
-                return _index_at(place, name, trusted).until
+                return _index_at(place, name, trusted).until_of(stream)
             except (StoreError, BadSegment) as problem:
                 troubles.append(f"{name} at {place.name} cannot be used ({problem})")
     notes += troubles

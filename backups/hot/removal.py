@@ -167,7 +167,9 @@ def _write_record(vault: Vault, places: Sequence[Place], up_to: int) -> None:
     for one in KeptSegment.objects.order_by("number"):
         for stream, _ in one.sections:
             kept.setdefault(stream, []).append(one.number)
-    record = Record(up_to, Segment.objects.get(pk=up_to).until, {stream: tuple(numbers) for stream, numbers in kept.items()}, _covered())
+    last = Segment.objects.get(pk=up_to)
+    waiting = {stream: datetime.fromisoformat(at) for stream, at in last.waiting.items()}
+    record = Record(up_to, last.until, {stream: tuple(numbers) for stream, numbers in kept.items()}, _covered(), waiting)
     signed = vault.signer.sign(record.document() | {"at": vault.clock().astimezone(UTC).isoformat()})
     data = json.dumps(signed, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     for place in places:

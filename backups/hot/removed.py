@@ -22,14 +22,19 @@ class BadRecord(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Segments up to `up_to` were removed, the last of which knew all until `until`. `kept` are those whose sections were copied out for a
-    stream; `covered` is the newest number of each stream that a protected, proved set held: whoever reads on from an older set lacks what
-    was removed."""
+    """Segments up to `up_to` were removed, the last of which knew all until `until`, but for what was `waiting` then (as in `Index`).
+    `kept` are those whose sections were copied out for a stream; `covered` is the newest number of each stream that a protected, proved
+    set held: whoever reads on from an older set lacks what was removed."""
 
     up_to: int
     until: datetime
     kept: Mapping[str, Sequence[int]] = field(default_factory=dict)
     covered: Mapping[str, int] = field(default_factory=dict)
+    waiting: Mapping[str, datetime] = field(default_factory=dict)
+
+    def until_of(self, stream: str) -> datetime:
+        """Until when the removed segments knew all of the stream."""
+        return min(self.until, self.waiting.get(stream, self.until))
 
     def document(self) -> dict[str, Any]:
         """What is signed and stored at every location."""
@@ -40,6 +45,7 @@ class Record:
             "until": self.until.astimezone(UTC).isoformat(),
             "kept": {stream: list(numbers) for stream, numbers in self.kept.items()},
             "covered": dict(self.covered),
+            "waiting": {stream: at.astimezone(UTC).isoformat() for stream, at in self.waiting.items()},
         }
 
 
@@ -49,7 +55,8 @@ def of_document(document: Mapping[str, Any]) -> Record:
         if (document["format"], document["kind"]) != (FORMAT, "removed"):
             raise BadRecord(f"it is a {document['kind']} of format {document['format']}")
         kept = {stream: tuple(numbers) for stream, numbers in document["kept"].items()}
-        return Record(document["up_to"], datetime.fromisoformat(document["until"]), kept, document["covered"])
+        waiting = {stream: datetime.fromisoformat(at) for stream, at in document["waiting"].items()}
+        return Record(document["up_to"], datetime.fromisoformat(document["until"]), kept, document["covered"], waiting)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise BadRecord(f"it cannot be read: {problem}") from None
 

@@ -12,7 +12,7 @@ import json
 import re
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,7 +48,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What a segment says of itself without any key. `until` is the moment before which nothing else was visible."""
+    """What a segment says of itself without any key. `until` is the moment before which nothing else was visible, but of the streams in
+    `waiting`: of these nothing before the time of their oldest change that waits."""
 
     segment: int
     epoch: int
@@ -57,6 +58,11 @@ class Index:
     until: datetime
     software: str
     sections: tuple[Entry, ...]
+    waiting: Mapping[str, datetime] = field(default_factory=dict)
+
+    def until_of(self, stream: str) -> datetime:
+        """Until when the segments up to this one know all of the stream."""
+        return min(self.until, self.waiting.get(stream, self.until))
 
     def of(self, stream: str) -> Entry | None:
         return next((entry for entry in self.sections if entry.stream == stream), None)
@@ -83,6 +89,7 @@ def written(index: Index, sealed: Mapping[str, bytes], signer: Signer) -> bytes:
         "timeline": index.timeline,
         "made_at": index.made_at.astimezone(UTC).isoformat(),
         "until": index.until.astimezone(UTC).isoformat(),
+        "waiting": {stream: at.astimezone(UTC).isoformat() for stream, at in index.waiting.items()},
         "software": index.software,
         "sections": [asdict(entry) for entry in index.sections],
     }
@@ -153,4 +160,5 @@ def _index(document: dict[str, Any]) -> Index:
         datetime.fromisoformat(document["until"]),
         document["software"],
         tuple(Entry(**entry) for entry in document["sections"]),
+        {stream: datetime.fromisoformat(at) for stream, at in document["waiting"].items()},
     )

@@ -90,7 +90,6 @@ def leading(vault: Vault, say: Say = logger.info, *, doing: str = "shipping") ->
     lease = leases.take(LEASE, doing=doing, clock=vault.clock, length=LENGTH)
     leader = Leader(vault, lease, say)
     try:
-        timelines.check(vault.places, vault.clock())
         leader.begin()
         yield leader
     except WentBack as problem:

@@ -29,7 +29,6 @@ from backups.leases import Held
 from backups.locations import Place
 from backups.models import HotState, Lease, Segment, Timeline
 from backups.placing import put_and_read_back, sha256_of
-from backups.stores.contract import StoreError
 from backups.vault import Vault
 
 LEASE = "hot"
@@ -52,15 +51,11 @@ def refuse_stopped() -> None:
         )
 
 
-def check(places: Iterable[Place], now: datetime) -> None:
-    """`WentBack` when a place holds a segment that this database never numbered. A place that cannot be listed is asked by the next
-    leader."""
-    state = HotState.objects.filter(pk=1).first()
-    last = state.last_segment if state else 0
-    for place in places:
-        newest = max(_numbers_since(place, _newest_day(now), now), default=0)
-        if newest > last:
-            raise WentBack(f"{place.name} holds segment {newest}; this database knows of none after {last}: it went back in time")
+def check(place: Place, last: int, now: datetime) -> None:
+    """`WentBack` when the place holds a segment behind number `last`, which this database would give anew. Raises what listing raises."""
+    newest = max(_numbers_since(place, _newest_day(now), now), default=0)
+    if newest > last:
+        raise WentBack(f"{place.name} holds segment {newest}; this database knows of none after {last}: it went back in time")
 
 
 def _newest_day(now: datetime) -> date:
@@ -72,14 +67,11 @@ def _numbers_since(place: Place, day: date, now: datetime) -> Iterator[int]:
     """The numbers of the segments that lie there, by the names of the days. A long silence is listed as a whole."""
     today = now.astimezone(UTC).date() + DAY
     prefixes = [f"{FOLDER}{day + DAY * days:%Y-%m-%d}/" for days in range((today - day).days + 1)]
-    try:
-        for prefix in prefixes if len(prefixes) <= 40 else [FOLDER]:
-            for entry in place.store.list(prefix):
-                found = number_and_epoch(entry.name)
-                if found is not None:
-                    yield found[0]
-    except StoreError:
-        return
+    for prefix in prefixes if len(prefixes) <= 40 else [FOLDER]:
+        for entry in place.store.list(prefix):
+            found = number_and_epoch(entry.name)
+            if found is not None:
+                yield found[0]
 
 
 def note_stopped(why: str, lease: Held) -> None:

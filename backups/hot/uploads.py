@@ -100,13 +100,11 @@ class Desk:
     _given_up: set[int] = field(default_factory=set)
 
     def begin_again(self) -> None:
-        """What a shipper before us left half done is done from the start; its blobs go by the rules of sets, one of which may name them."""
+        """What a shipper before us left half done is done from the start."""
+        half = list(HotFile.objects.filter(state__in=(State.WAITING, State.SEALED)))
         with fenced(self.lease):
-            half = HotFile.objects.filter(state__in=(State.WAITING, State.SEALED))
-            shared = {part[3] for one in HotFile.objects.filter(state=State.STORED, segment=None) for part in one.parts}
-            blobs = {part[3] for one in half for part in one.parts}
-            Blob.objects.filter(pk__in=blobs - shared).update(hot=False)
-            half.update(state=State.WAITING, parts=[])
+            _let_go(half)
+            HotFile.objects.filter(pk__in=[one.pk for one in half]).update(state=State.WAITING, parts=[])
         for one in HotFile.objects.filter(state__in=(State.STORED, State.ABSENT), segment=None):
             self._ready(one)
 
@@ -181,11 +179,8 @@ class Desk:
         """Whatever an earlier try stored of them counts no more."""
         begun = [one for one in files if one.parts]
         if begun:
-            blobs = {part[3] for one in begun for part in one.parts}
-            others = HotFile.objects.filter(stream=begun[0].stream_id).exclude(pk__in=[one.pk for one in begun])
-            shared = {part[3] for one in others for part in one.parts}
             with fenced(self.lease):
-                Blob.objects.filter(pk__in=blobs - shared).update(hot=False)
+                _let_go(begun)
                 HotFile.objects.filter(pk__in=[one.pk for one in begun]).update(parts=[])
         for one in files:
             one.parts = []
@@ -253,6 +248,16 @@ class Desk:
 
     def _ready(self, row: HotFile) -> None:
         self.entries.setdefault(row.stream_id, []).append((row, _entry(row)))
+
+
+def _let_go(files: Sequence[HotFile]) -> None:
+    """The blobs of these files, but for those that others lie in too, go by the rules of sets from now on: one of which may name them."""
+    blobs = {part[3] for one in files for part in one.parts}
+    if not blobs:
+        return
+    others = HotFile.objects.filter(stream__in={one.stream_id for one in files}).exclude(pk__in=[one.pk for one in files])
+    shared = {part[3] for one in others.iterator() for part in one.parts}
+    Blob.objects.filter(pk__in=blobs - shared).update(hot=False)
 
 
 def _has(row: HotFile, blob: int) -> bool:

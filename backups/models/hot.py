@@ -31,7 +31,8 @@ class Timeline(models.Model):
 class Segment(models.Model):
     """One immutable object with the changes of one tick, of all customers. The row is written with the numbers, before the object.
 
-    `sections` are `[stream, first number, last number]`; `until` is the moment before which nothing else was visible.
+    `sections` are `[stream, first number, last number]`; `until` is the moment before which nothing else was visible, but of the streams in
+    `waiting`, with the time of their oldest change that waited.
     """
 
     number = models.BigIntegerField(primary_key=True)
@@ -45,6 +46,7 @@ class Segment(models.Model):
     changes = models.PositiveIntegerField(default=0)
     oldest_at = models.DateTimeField(null=True, help_text="When the oldest of its changes was written.")
     sections = models.JSONField(default=list)
+    waiting = models.JSONField(default=dict)
     trouble = models.CharField(max_length=500, blank=True)
 
     class Meta:

@@ -238,10 +238,11 @@ class _Maker:
         """Adds the changes of segment after segment, until one lies behind the moment or there is no more."""
         question, newest = self.question, self.found.mark["segment"]
         if newest in question.segments and self.found.mark["timeline"] == question.on:
-            self.until = until_of(question.segments[newest], question.places, question.vault.fingerprint, question.notes)
+            self.until = until_of(question.segments[newest], question.places, question.vault.fingerprint, question.stream, question.notes)
         if question.record is not None and question.record.up_to >= newest and self.found.mark["timeline"] == question.on:
             self._refuse_lacking(question.record)
-            self.until = max(self.until, question.record.until) if self.until else question.record.until
+            until = question.record.until_of(question.stream)
+            self.until = max(self.until, until) if self.until else until
         missing: MissingSegment | None = None
         try:
             for stretch in followed(opened, shared, stream=question.stream, forks=question.forks, on=question.on):
@@ -275,7 +276,7 @@ class _Maker:
             raise missing
 
     def _take(self, stretch: Stretch) -> None:
-        number, until = stretch.index.segment, stretch.index.until
+        number, until = stretch.index.segment, stretch.index.until_of(self.question.stream)
         self.read = (self.read[0] if self.read else number, number)
         self.until = max(self.until, until) if self.until else until
         self.question.progress(f"segment {number}")

@@ -51,7 +51,7 @@ def ship(vault: Vault, *, epoch: int = 1, most: int = outbox.MOST_CHANGES, files
         number = state.last_segment + 1
         turns = outbox.turns(numbering.begun(), None, most=most)
         standing = numbering.heads([turn.stream for turn in turns])
-        given = numbering.numbered(turns, standing, shapes, segment=number, timeline=state.timeline)
+        given, _ = numbering.numbered(turns, standing, shapes, segment=number, timeline=state.timeline)
         numbering.record(given)
         made = Segment.objects.create(
             number=number,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
-from django.db import transaction
+from django.db import connection, transaction
 
 from audit.models import ChainHead, JournalRow
 from backups import vault as vaults
@@ -17,7 +17,7 @@ from backups.customerkeys import key_at
 from backups.hot import sections, segments, shipper
 from backups.hot.leading import Leader
 from backups.hot.sections import MAX_SECTION_BYTES, Section
-from backups.models import HotFile, HotState, LossHour, Segment, SegmentCopy, Timeline
+from backups.models import Blob, HotFile, HotState, LossHour, Segment, SegmentCopy, Timeline
 from backups.sealing import unseal
 from backups.stores.memory import MemoryStore
 from backups.vault import Vault
@@ -226,6 +226,11 @@ def interrupted(*arguments: Any) -> None:
     raise KeyboardInterrupt
 
 
+def interrupted_when_there_are_any(desk: Any, streams: Any, segment: int) -> None:
+    if list(streams):
+        raise KeyboardInterrupt
+
+
 def test_a_backup_beside_the_shipper_keeps_its_files(hot, acme):
     from audit.models import Stream
     from backups.nightly import back_up
@@ -305,7 +310,7 @@ def test_one_customers_object_that_cannot_be_stored_holds_nobody_up(hot, acme, a
         store.fail = in_the_way
     for customer in (acme, acme2):
         UploadedContent.objects.create(customer=customer, name="plan.txt", file=ContentFile(b"plan", name="plan.txt"))
-    shipper.ship_once(hot, patience=4)
+    shipper.ship_once(hot, patience=2)
     assert numbers(shipped(hot, "offsite", acme)) == numbers(shipped(hot, "offsite", acme2)) == [1]
     assert [entry.name for section in shipped(hot, "offsite", acme2) for entry in section.files]
     assert HotFile.objects.get(stream=acme.pk).state == "waiting"
@@ -341,3 +346,125 @@ def test_a_key_that_one_location_missed_by_chance_is_brought_there(hot, acme, st
         stores["offsite"].fail = None
         until_at_rest(leader)
     assert stores["offsite"].exists(f"keys/{acme.pk}/1.age")
+
+
+def test_an_entry_that_a_killed_leader_did_not_carry_is_carried_by_the_next(hot, acme, monkeypatch):
+    UploadedContent.objects.create(customer=acme, name="plan.txt", file=ContentFile(b"plan", name="plan.txt"))
+    with pytest.raises(KeyboardInterrupt), shipper.leading(hot) as leader:
+        leader.keys.get(acme.pk)
+        monkeypatch.setattr("backups.hot.uploads.Desk.carried", interrupted_when_there_are_any)
+        until_at_rest(leader)
+    monkeypatch.undo()
+    assert HotFile.objects.get().state == "stored"
+    assert shipper.ship_once(hot, patience=20) == []
+    [entry] = [entry for section in shipped(hot, "offsite", acme) for entry in section.files]
+    assert bytes_of(hot, "offsite", acme, entry) == b"plan"
+
+
+def test_a_blob_of_a_file_that_is_done_outlives_one_that_is_done_again(hot, acme):
+    """Two files share a blob; the shipper was killed while it read the second one's further blobs."""
+    for name in ("one.txt", "two.txt"):
+        UploadedContent.objects.create(customer=acme, name=name, file=ContentFile(name.encode(), name=name))
+    shipper.ship_once(hot)
+    one, two = HotFile.objects.order_by("id")
+    assert one.parts[0][0] == two.parts[0][0]
+    HotFile.objects.filter(pk=two.pk).update(state="waiting", segment=None)
+    shipper.ship_once(hot)
+    assert Blob.objects.get(pk=one.parts[0][3]).hot
+    two.refresh_from_db()
+    assert two.state == "stored"
+
+
+def test_history_removed_before_it_was_shipped_stops_that_customer_alone(hot, acme, acme2, tmp_path):
+    record(acme, "P-1")
+    record(acme2, "P-1")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM l2l_subscriptions_historicaldatarecord WHERE history_stream = %s", [_raw(acme.pk)])
+    shipper.ship_once(hot, patience=1.5)
+    assert numbers(shipped(hot, "offsite", acme2)) == [1]
+    assert shipped(hot, "offsite", acme) == []
+    shipper.ship_once(hot, patience=1.5)
+    newest = Segment.objects.order_by("-number")[0]
+    assert str(acme.pk) in newest.waiting  # for everybody else all is known
+    assert str(acme2.pk) not in newest.waiting
+    assert newest.until > JournalRow.objects.get(stream=acme2.pk).written_at
+
+
+def _raw(key: uuid.UUID) -> Any:
+    return key if connection.vendor == "postgresql" else key.hex
+
+
+def test_an_upload_that_cannot_be_read_now_waits_and_holds_up_no_other(hot, acme, acme2, uploads):
+    from pathlib import Path
+
+    rows = [
+        UploadedContent.objects.create(customer=one, name="plan.txt", file=ContentFile(b"plan", name="plan.txt")) for one in (acme, acme2)
+    ]
+    path = Path(rows[0].file.path)
+    path.rename(path.with_suffix(".aside"))
+    path.mkdir()
+    shipper.ship_once(hot, patience=2)
+    assert [entry.name for section in shipped(hot, "offsite", acme2) for entry in section.files] == [rows[1].file.name]
+    assert HotFile.objects.get(stream=acme.pk).state == "waiting"
+    path.rmdir()
+    path.with_suffix(".aside").rename(path)
+    assert shipper.ship_once(hot, patience=20) == []
+    assert [entry.parts is not None for section in shipped(hot, "offsite", acme) for entry in section.files] == [True]
+
+
+def test_a_location_that_could_not_be_listed_is_looked_at_before_anything_is_put_there(hot, acme, stores):
+    """The database went back in time while the one location that knows it was down."""
+    record(acme, "P-1")
+    shipper.ship_once(hot)
+    for entry in list(stores["primary"].list("hot/")):
+        stores["primary"].remove(entry.name)
+    go_back_in_time()
+    before = {entry.name for entry in stores["offsite"].list("hot/")}
+    stores["offsite"].fail = refusing
+    with pytest.raises(shipper.WentBack, match="offsite"), shipper.leading(hot) as leader:
+        leader.keys.get(acme.pk)
+        for _ in range(5):
+            leader.tick()
+        stores["offsite"].fail = None
+        until_at_rest_of_offsite(leader)
+    assert {entry.name for entry in stores["offsite"].list("hot/")} == before
+    assert HotState.objects.get().stopped
+
+
+def until_at_rest_of_offsite(leader: Leader) -> None:
+    import time
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        leader.tick()
+        time.sleep(0.05)
+
+
+def test_a_segment_that_cannot_be_made_yet_holds_up_no_later_one(hot, acme, acme2, monkeypatch):
+    from backups.errors import NoLocation
+
+    record(acme, "P-1")
+    with pytest.raises(KeyboardInterrupt), shipper.leading(hot) as leader:
+        monkeypatch.setattr(leader, "_make_and_submit", interrupted)
+        leader.keys.get(acme.pk)
+        leader.tick()
+    record(acme2, "P-1")
+    with shipper.leading(hot) as leader:
+        get = leader.keys.get
+
+        def missing(stream: uuid.UUID) -> Any:
+            if stream == acme.pk:
+                raise NoLocation("its key is at a location that is down")
+            return get(stream)
+
+        monkeypatch.setattr(leader.keys, "get", missing)
+        leader._unmade = [Segment.objects.get(number=JournalRow.objects.get(stream=acme.pk).segment).number]
+        Segment.objects.filter(number__in=leader._unmade).update(sha256="")
+        leader._sent.clear()
+        leader._make_unmade()
+        get(acme2.pk)
+        for _ in range(20):
+            leader.tick()
+    assert numbers(shipped(hot, "primary", acme2)) == [1]
+    assert shipper.ship_once(hot) == []
+    assert {change.number for section in shipped(hot, "offsite", acme) for change in section.changes} == {1}
