@@ -65,6 +65,13 @@ class Event(StrEnum):
     RUN_PAUSED = "run:paused"
     RUN_RESUMED = "run:resumed"
     RUN_EXCUSED = "run:excused"
+    HOLD_PLACED = "hold:placed"
+    HOLD_RELEASED = "hold:released"
+    PRUNE_DECIDED = "prune:decided"
+    PRUNED = "prune:done"
+    SET_DAMAGED = "set:damaged"
+    CLOCK_CLEARED = "clock:cleared"
+    PURGED = "content:purged"
     REQUESTED = "request:made"
     APPROVED = "request:approved"
     REQUEST_REFUSED = "request:refused"
@@ -108,6 +115,13 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.RUN_PAUSED: _OF_RUNS,
     Event.RUN_RESUMED: _OF_RUNS,
     Event.RUN_EXCUSED: _OF_RUNS,
+    Event.HOLD_PLACED: frozenset({"review"}),
+    Event.HOLD_RELEASED: frozenset({"approved_by"}),
+    Event.PRUNE_DECIDED: frozenset({"sets", "policy", "version"}),
+    Event.PRUNED: frozenset({"sets", "objects", "bytes"}),
+    Event.SET_DAMAGED: frozenset({"set"}),
+    Event.CLOCK_CLEARED: frozenset({"until", "doubts"}),
+    Event.PURGED: frozenset({"purge", "items", "history", "files", "bytes"}),
     Event.REQUESTED: _OF_REQUESTS,
     Event.APPROVED: _OF_REQUESTS,
     Event.REQUEST_REFUSED: _OF_REQUESTS,

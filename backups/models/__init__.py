@@ -5,6 +5,7 @@ from backups.models.exports import ItemExport
 from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
 from backups.models.policy import BackupPolicy
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
+from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
 from backups.models.runs import Act, Heartbeat, Run
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "BackupSet",
     "Blob",
     "Chunk",
+    "ClockMark",
     "Copy",
     "Heartbeat",
     "HotFile",
@@ -25,9 +27,12 @@ __all__ = [
     "Location",
     "LossHour",
     "PolicyChangeRequest",
+    "ReadLease",
+    "RetentionLook",
     "Run",
     "Segment",
     "SegmentCopy",
+    "Slot",
     "StoredFile",
     "StreamQuerySet",
     "Timeline",

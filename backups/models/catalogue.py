@@ -45,6 +45,8 @@ class BackupSet(models.Model):
         MAKING = "making", "being made"
         MADE = "made", "made"
         ABANDONED = "abandoned", "abandoned"
+        LEAVING = "leaving", "being removed"
+        REMOVED = "removed", "removed"
 
     class Proof(models.TextChoices):
         PROVED = "proved", "proved"
@@ -82,13 +84,25 @@ class BackupSet(models.Model):
     # The blobs it names, as one compressed array of ids (backups/idset.py): set x blob rows would be billions.
     blob_ids = models.BinaryField(default=bytes)
     trouble = models.CharField(max_length=500, blank=True)
+    # Retention (P6): the week and month of its night, computed once; what it was chosen for; when age lets it go, by which policy, and why.
+    week = models.CharField(max_length=20, blank=True)
+    month = models.CharField(max_length=20, blank=True)
+    goes_at = models.DateTimeField(null=True, help_text="Until then age keeps it; other reasons may keep it longer.")
+    kept_why = models.CharField(max_length=300, blank=True)
+    kept_policy = models.PositiveIntegerField(null=True, help_text="The version of the policy by which that was decided.")
+    damaged_at = models.DateTimeField(null=True, help_text="When it was found damaged beyond mending.")
+    removed_at = models.DateTimeField(null=True, help_text="When nothing of its own was at any location any more.")
 
     objects = StreamQuerySet.as_manager()
 
     class Meta:
         verbose_name = "backup set"
         ordering = ("-started_at",)
-        indexes = (models.Index(fields=("stream", "-started_at"), name="l2l_set_newest"),)
+        indexes = (
+            models.Index(fields=("stream", "-started_at"), name="l2l_set_newest"),
+            models.Index(fields=("goes_at",), condition=models.Q(state="made"), name="l2l_set_goes"),
+            models.Index(fields=("stream",), condition=models.Q(state="leaving"), name="l2l_set_leaving"),
+        )
 
     def __str__(self) -> str:
         return f"{self.stream.name} {self.night}"

@@ -3,5 +3,6 @@
 from subscriptions.models.content import DataRecord, Link, UploadedContent
 from subscriptions.models.customer import Customer, Subscription
 from subscriptions.models.export import Export
+from subscriptions.models.holds import HoldReleaseRequest, LegalHold
 
-__all__ = ["Customer", "DataRecord", "Export", "Link", "Subscription", "UploadedContent"]
+__all__ = ["Customer", "DataRecord", "Export", "HoldReleaseRequest", "LegalHold", "Link", "Subscription", "UploadedContent"]
