@@ -57,6 +57,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         EVERY_CUSTOMER,
         "l2l_backups.add_backupset",
         "l2l_backups.operate_run",
+        "l2l_backups.clear_clock",
         "l2l_backups.add_itemexport",
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "add", "approve")),

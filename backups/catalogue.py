@@ -45,6 +45,8 @@ _ENVELOPES = (
     f"SELECT l.name FROM {_COPIES} c JOIN {_BLOBS} b ON b.id = c.blob_id JOIN {_LOCATIONS} l ON l.id = c.location_id "  # noqa: S608
     "WHERE b.kind = %s AND b.made_by_id = %s AND c.state = %s ORDER BY l.position, l.name"
 )
+# Makers whose objects some set names, or retention has looked at.
+NAMED = (BackupSet.State.MADE, BackupSet.State.LEAVING, BackupSet.State.REMOVED)
 # Up to these a stream's chunks are looked up together, else one by one.
 FEW_BLOBS, FEW_CHUNKS = 300, 2000
 
@@ -103,8 +105,9 @@ class Inventory:
             self.usable.add(ident)
         if state == Blob.State.STORED:
             self.owed |= copy == Copy.State.OWED and location in at
-            # What a finished set made it names, and goes on naming; what the hot shipper stored is kept for its segments.
-            self.doubtful |= kind != "key" and maker != BackupSet.State.MADE and not hot
+            # What a finished set made it names, until retention lets it go, which condemns what nobody names any more; what the hot
+            # shipper stored is kept for its segments.
+            self.doubtful |= kind != "key" and maker not in NAMED and not hot
             if kind == "key" and (name, sha256) not in self.keys:
                 self.keys.append((name, sha256))
 

@@ -15,6 +15,7 @@ from backups.errors import NoLocation, NoSet
 from backups.locations import Place
 from backups.manifest import Part
 from backups.moments.making import open_moment
+from backups.read_leases import reading, staying
 from backups.reading import FoundSet, Reader, SetReader, choose, find_sets, open_set
 from backups.vault import Vault
 from subscriptions.models import Customer
@@ -86,14 +87,12 @@ class Only:
         return self.model in (part.model, part.model.rpartition(".")[2])
 
 
-def open_chosen(vault: Vault, stream: uuid.UUID, set_id: str | None) -> tuple[FoundSet, SetReader]:
-    """The stream's newest set, or the one whose id begins so, from the places that can be used; what was wrong is in the reader's notes.
-
-    Raises `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole`, `BadManifest`.
-    """
+@contextmanager
+def _chosen(vault: Vault, stream: uuid.UUID, set_id: str | None) -> Iterator[tuple[FoundSet, SetReader]]:
     places, notes = _usable(vault, stream)
-    found = choose(find_sets(places, str(stream), vault.fingerprint, notes), set_id, notes)
-    return found, open_set(places, vault.keys, str(stream), found, notes)
+    found = choose(staying(find_sets(places, str(stream), vault.fingerprint, notes)), set_id, notes)
+    with reading(found.id, "restore", vault.clock) as held:
+        yield found, open_set(places, vault.keys, str(stream), found, notes, keep=held.keep)
 
 
 @contextmanager
@@ -106,12 +105,14 @@ def opened(
     only: Only | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[FoundSet, Reader]]:
-    """A set as `open_chosen` has it, or with `at` the state at that moment, and the set that it is read from; for the length of the block.
+    """The stream's newest set or the one whose id begins so, or with `at` the state at that moment and the set that it is read from; for
+    the length of the block, in which the set does not go. What was wrong at the places is in the reader's notes.
 
-    Raises as `open_chosen` does, and with `at` also `NotCovered` and `Gap`.
+    Raises `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole`, `BadManifest`, and with `at` also `NotCovered` and `Gap`.
     """
     if at is None:
-        yield open_chosen(vault, stream, set_id)
+        with _chosen(vault, stream, set_id) as chosen:
+            yield chosen
         return
     places, notes = _usable(vault, stream)
     wants = only.wants if only else lambda _: True

@@ -20,6 +20,7 @@ from backups.hot.reading import FoundSegment, find_forks, find_removed, find_seg
 from backups.hot.removed import Record
 from backups.locations import Place
 from backups.models import BackupSet
+from backups.read_leases import staying
 from backups.reading import FoundSet, find_sets
 from backups.vault import Vault
 
@@ -92,7 +93,7 @@ def covered(vault: Vault, stream: uuid.UUID) -> Coverage:
     if not places:
         raise NoLocation("No location can be used: " + "; ".join(f"{name}: {why}" for name, why in troubles.items()))
     notes = [f"{name} cannot be used ({why})" for name, why in troubles.items()]
-    sets = find_sets(places, str(stream), vault.fingerprint, notes)
+    sets = staying(find_sets(places, str(stream), vault.fingerprint, notes))
     forks = find_forks(places, vault.fingerprint, notes)
     record = find_removed(places, vault.fingerprint, notes)
     start = JournalRow.objects.filter(stream=stream).order_by("id").values_list("written_at", flat=True).first()

@@ -24,6 +24,7 @@ from audit import registry, rows
 from audit.models import JournalRow
 from audit.registry import Protected
 from backups.models import BackupSet
+from backups.read_leases import reading, staying
 from backups.reading import FoundSet, Reader, find_sets, open_set
 from backups.vault import Vault
 
@@ -197,10 +198,11 @@ def find_in_sets(vault: Vault, stream: uuid.UUID, text: str, *, most: int = MOST
     notes = [f"{name} cannot be used ({why})" for name, why in troubles.items()]
     seen: dict[tuple[str, str], _Seen] = {}
     more = False
-    for found in find_sets(places, str(stream), vault.fingerprint, notes) if places else ():
+    for found in staying(find_sets(places, str(stream), vault.fingerprint, notes)) if places else ():
         progress(f"the set for the night of {found.envelope['night']}")
-        reader = open_set(places, vault.keys, str(stream), found, notes)
-        more = _look_through(reader, found, text, most, seen, progress) or more
+        with reading(found.id, "find", vault.clock) as held:
+            reader = open_set(places, vault.keys, str(stream), found, notes, keep=held.keep)
+            more = _look_through(reader, found, text, most, seen, progress) or more
     items = [
         Item(one.model, one.key, versions[0].reference, not one.gone, tuple(versions))
         for one in seen.values()

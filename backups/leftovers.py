@@ -1,7 +1,6 @@
 """What a killed run left behind: a set that was finished after all, objects that can be used, and objects that nobody needs.
 
-Order is safety. An object is removed only after its row is condemned, which one transaction decides: no set names it, unfinished
-ones included. Objects that no row knows are reported and never removed.
+What is removed is removed as `removing.py` does it. Objects that no row knows are reported and never removed.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import uuid
 from dataclasses import dataclass
 
 from audit.signing import BadSignature, verify
-from backups import catalogue, idset, spool
+from backups import catalogue, removing, spool
 from backups.catalogue import Inventory
-from backups.catching_up import STORING_ORDER, Shelves, note_protection
+from backups.catching_up import Shelves, note_protection
 from backups.errors import NowhereWhole
 from backups.hot import timelines
 from backups.leases import Held, fenced
@@ -22,7 +21,7 @@ from backups.manifest import BadManifest, check_envelope, object_name
 from backups.models import BackupSet, Blob, Copy
 from backups.placing import fetch, sha256_of
 from backups.statements import ask
-from backups.stores.contract import Missing, Store, StoreError
+from backups.stores.contract import Missing, StoreError
 from backups.vault import Vault
 
 _OPEN = (
@@ -112,8 +111,7 @@ def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, found:
     """Removes what no set names, everywhere that can be reached; the next sweep goes on with the rest. `found` is what was known when
     the run began: it told whether there can be anything to remove, for the run itself leaves nothing.
 
-    Envelopes go first, then bodies, then blobs, and a place that refuses one is asked for no other: killed at any moment, no envelope
-    stands without all that it names.
+    How they go, and in which order, is in `removing.py`.
     """
     strange = tuple(unknown(shelves, found))
     if found.in_order:
@@ -122,52 +120,9 @@ def sweep(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, found:
         timelines.refuse_stopped()  # a set that this database forgot may name what looks unneeded
     except timelines.Stopped as stopped:
         return Swept(unknown=strange, left=(str(stopped),))
-    condemn(stream, lease)
-    removed, left = 0, []
-    reachable = {place.location.pk: place for place in shelves.places}
-    condemned = Blob.objects.filter(stream=stream, state=Blob.State.CONDEMNED)
-    for blob in sorted(condemned, key=lambda blob: STORING_ORDER.index(blob.kind), reverse=True):
-        lease.keep()
-        for copy in blob.copies.filter(location__in_force=True).select_related("location"):
-            place = reachable.get(copy.location_id)
-            trouble = "not reachable" if place is None else _removed(place.store, blob.name)
-            if trouble:
-                left.append(f"{blob.name} at {copy.location.name}: {trouble}")
-                reachable.pop(copy.location_id, None)
-            else:
-                copy.delete()
-        if not blob.copies.exists():
-            blob.delete()
-            removed += 1
-    return Swept(removed, strange, tuple(left))
-
-
-def _removed(store: Store, name: str) -> str:
-    try:
-        store.remove(name)
-    except StoreError as problem:
-        return str(problem)
-    return ""
-
-
-def condemn(stream: uuid.UUID, lease: Held) -> int:
-    """Marks the stored content that no set names, and what stands of abandoned sets, as absent for writers; returns how many."""
-    if not _unnamed(stream):  # a look without the transaction: mostly there is nothing
-        return 0
-    with fenced(lease):
-        unnamed = _unnamed(stream)
-        for batch in catalogue.batches(unnamed):
-            Blob.objects.filter(id__in=batch).update(state=Blob.State.CONDEMNED)
-    return len(unnamed)
-
-
-def _unnamed(stream: uuid.UUID) -> list[int]:
-    named: set[int] = set()
-    for ids in BackupSet.objects.filter(stream=stream).exclude(state=BackupSet.State.ABANDONED).values_list("blob_ids", flat=True):
-        named |= idset.unpacked(bytes(ids))
-    stored = Blob.objects.filter(stream=stream, state=Blob.State.STORED, hot=False).values_list("id", "kind", "made_by__state")
-    given_up = ("body", BackupSet.State.ABANDONED), ("envelope", BackupSet.State.ABANDONED)
-    return [ident for ident, kind, made_by in stored if (kind, made_by) in given_up or (kind == "blob" and ident not in named)]
+    removing.condemn(stream, lease)
+    removal = removing.remove_condemned(shelves.places, stream, lease)
+    return Swept(removal.objects, strange, tuple(removal.left))
 
 
 def unknown(shelves: Shelves, found: Inventory) -> list[str]:

@@ -28,8 +28,9 @@ from backups.leases import Held
 from backups.manifest import FORMAT, Part, body_lines
 from backups.models import BackupSet, Blob, Location
 from backups.placing import WORKERS, Errand, Lane
+from backups.retention import Stored, Term, aged
 from backups.sealing import Sealed, StreamKey, seal
-from backups.slots import night_of
+from backups.slots import month_of, night_of, week_of
 from backups.statements import insert, save
 from backups.vault import Vault
 from backups.verdicts import Verdict
@@ -117,6 +118,7 @@ def _begin(vault: Vault, stream: Stream, night: date | None, policy: int | None)
     now = vault.clock()
     night = night or night_of(now, vault.zone)
     begun = BackupSet(stream=stream, night=night, started_at=now, software_version=vault.software_version, policy=policy)
+    begun.week, begun.month = week_of(night).key, month_of(night).key
     insert([begun])
     return begun
 
@@ -272,11 +274,21 @@ def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit, verdict: Verd
         if backup_set.complete_at is None:
             raise NoLocation("The set is whole at no location.")
         backup_set.state, backup_set.ended_at = BackupSet.State.MADE, vault.clock()
-        save(backup_set, "complete_at", "protected_at", "state", "ended_at")
+        _date(vault, backup_set)
+        save(backup_set, "complete_at", "protected_at", "state", "ended_at", "goes_at", "kept_why", "kept_policy")
         if give_back:
             leases.release(deposit.lease)
         proof.record_failure(backup_set, verdict)
     return whole_at
+
+
+def _date(vault: Vault, backup_set: BackupSet) -> None:
+    """When its age alone lets it go. What it is chosen for later is recorded then (`backups/prune/`)."""
+    policy = vault.in_force(backup_set.started_at)
+    if policy is not None:
+        made = Stored(str(backup_set.pk), backup_set.night, backup_set.snapshot_at or backup_set.started_at)
+        [nightly], goes_at = aged(made, (), (), policy, Term(policy.longest_years), made.at)
+        backup_set.goes_at, backup_set.kept_why, backup_set.kept_policy = goes_at, nightly.words, policy.number
 
 
 def _notes_of(swept: leftovers.Swept) -> list[str]:

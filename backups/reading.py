@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -157,6 +157,7 @@ class SetReader:
     notes: list[str] = field(default_factory=list)
     # Of blobs that were stored for segments: the stream may have a newer key by then.
     further_keys: list[StreamKey] = field(default_factory=list)
+    keep: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         body = self.envelope["body"]
@@ -213,6 +214,7 @@ class SetReader:
         return plain
 
     def _opened(self, name: str, sha256: str, limit: int) -> bytes:
+        self.keep()
         data, troubles = fetch(self.places, name, sha256, self.notes), []
         for key in (self.key, *self.further_keys):
             try:
@@ -224,8 +226,10 @@ class SetReader:
         )
 
 
-def open_set(places: Sequence[Place], keys: KeyRing, stream: str, found: FoundSet, notes: list[str]) -> SetReader:
-    """The reader of a found set, its key taken from the same places."""
+def open_set(
+    places: Sequence[Place], keys: KeyRing, stream: str, found: FoundSet, notes: list[str], *, keep: Callable[[], None] = lambda: None
+) -> SetReader:
+    """The reader of a found set, its key taken from the same places. `keep` is called with each object that is read."""
     ordered = sorted(places, key=lambda place: place.name not in found.places)
     key = customerkeys.key_at(keys, ordered, stream, found.envelope["key"], notes)
-    return SetReader(tuple(ordered), stream, found.envelope, key, notes)
+    return SetReader(tuple(ordered), stream, found.envelope, key, notes, keep=keep)

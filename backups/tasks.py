@@ -13,6 +13,7 @@ from backups import vault as vaults
 from backups.hot import removal, shipper
 from backups.live_restore import carrying_out
 from backups.models import Run
+from backups.prune import carrying_out as carrying_out_prune
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
 from backups.vault import Vault
@@ -88,6 +89,15 @@ def remove_segments() -> str:
     heartbeats.beat(DESTROYER)
     with actors.acting("destroyer", reason="sets hold what these segments say", source="remove_segments"):
         return removal.remove_covered(vaults.from_settings(), vaults.clock()).why
+
+
+def prune() -> str:
+    """Sets whose time is over go: hourly, where credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    with actors.acting("destroyer", reason="what retention lets go", source="prune"):
+        done = carrying_out_prune.carry_out(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
+    heartbeats.beat(DESTROYER)
+    return f"{done.sets} sets let go, {done.objects} objects removed, {len(done.left)} left"
 
 
 def sign_evidence() -> None:

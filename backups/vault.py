@@ -18,7 +18,7 @@ from backups.errors import NoLocation
 from backups.keyfiles import KeyRing
 from backups.locations import Place
 from backups.models import BackupPolicy
-from backups.policy import Policy
+from backups.policy import Policy, in_force
 
 UTC = ZoneInfo("UTC")
 SEEN_TO = timedelta(minutes=1)
@@ -42,6 +42,14 @@ class Vault:
         if number not in self._policies:
             self._policies[number] = BackupPolicy.objects.get(number=number).pure
         return self._policies[number]
+
+    def in_force(self, now: datetime) -> Policy | None:
+        """The version of the policy that is in force; the versions are read once. None before there is one."""
+        return in_force(self._versions, now) if self._versions else None
+
+    @cached_property
+    def _versions(self) -> list[Policy]:
+        return policies.versions()
 
     @cached_property
     def fingerprint(self) -> str:

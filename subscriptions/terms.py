@@ -65,6 +65,17 @@ def kept_until(subscriptions: Sequence[SubscriptionTerms], *, last_changed: date
     return longest
 
 
+def longest_years(subscriptions: Sequence[SubscriptionTerms], standard: int = STANDARD_YEARS) -> tuple[int, str]:
+    """For how many years at most anything is kept, and why: the longest of the agreed terms, each without one counting as the standard."""
+    found = [
+        (terms.agreed_retention_years, f"{_years(terms.agreed_retention_years)}, as agreed in {terms.agreement_number}")
+        if terms.agreed_retention_years is not None
+        else (standard, f"{_years(standard)}, the standard")
+        for terms in subscriptions
+    ]
+    return max(found, key=lambda one: one[0], default=(standard, f"{_years(standard)}, the standard"))
+
+
 def destruction_days(subscriptions: Sequence[SubscriptionTerms]) -> DestructionDays:
     """Days until destruction, as the subscription that ends last has it (of several, the strictest); `ValueError` when there is none."""
     if not subscriptions:

@@ -138,6 +138,7 @@ class Blob(models.Model):
         indexes = (
             models.Index(fields=("stream", "kind", "state"), name="l2l_blob_stream"),
             models.Index(fields=("id",), condition=models.Q(hot=True), name="l2l_blob_hot"),
+            models.Index(fields=("stream",), condition=models.Q(state="condemned"), name="l2l_blob_condemned"),
         )
 
     def __str__(self) -> str:

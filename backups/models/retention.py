@@ -72,3 +72,6 @@ class ClockMark(models.Model):
     cleared_until = models.DateTimeField(null=True)
     cleared_by = models.CharField(max_length=150, blank=True)
     cleared_reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        permissions = [("clear_clock", "Can vouch for a clock that is in doubt")]

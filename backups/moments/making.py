@@ -36,6 +36,7 @@ from backups.locations import Place
 from backups.manifest import BadManifest, Part
 from backups.moments.reader import JOURNAL, SCHEMA, MomentReader
 from backups.moments.workspace import ROWS_AT_ONCE, Workspace
+from backups.read_leases import Reading, staying
 from backups.reading import FoundSet, Moment, SetReader, choose, find_sets, open_set
 from backups.vault import Vault
 
@@ -57,7 +58,7 @@ def open_moment(
 
     Raises `NoSet`, `NotCovered`, `Gap`, `NowhereWhole`, `BadManifest`, `KeysMissing`, `NoLocation`.
     """
-    sets = find_sets(places, stream, vault.fingerprint, notes)
+    sets = staying(find_sets(places, stream, vault.fingerprint, notes))
     choose(sets, None, notes)  # says what is wrong when there is none
     forks = find_forks(places, vault.fingerprint, notes)
     on = timelines.newest(forks) if at is None else timelines.in_force(forks, at)
@@ -119,8 +120,13 @@ class _Question:
 
 
 def _made(question: _Question, found: FoundSet, wants: Callable[[Part], bool]) -> MomentReader:
-    base = open_set(question.places, question.vault.keys, question.stream, found, question.notes)
-    workspace = Workspace(question.vault.spool, SCHEMA)
+    held = Reading(found.id, "any second", question.vault.clock)
+    try:
+        base = open_set(question.places, question.vault.keys, question.stream, found, question.notes, keep=held.keep)
+        workspace = Workspace(question.vault.spool, SCHEMA, on_close=held.release)
+    except BaseException:
+        held.release()
+        raise
     try:
         return _Maker(question, found, base, workspace).made(wants)
     except BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ ROWS_AT_ONCE = 1000
 class Workspace:
     """SQLite in a folder of the spool that only this user can open (0700), and that is removed at once."""
 
-    def __init__(self, spool: Path, schema: str) -> None:
+    def __init__(self, spool: Path, schema: str, on_close: Callable[[], None] = lambda: None) -> None:
+        self._on_close = on_close
         spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = Path(tempfile.mkdtemp(prefix="workspace-", dir=spool))
         try:
@@ -52,3 +53,4 @@ class Workspace:
 
     def close(self) -> None:
         self._connection.close()
+        self._on_close()

@@ -28,6 +28,7 @@ touched. No name is the folder of another (`a` beside `a/b`): the callers' layou
   delete markers. `remove_leftovers(prefix, older_than)` removes those that began before that moment (an aware datetime) and returns how
   many; whenever it stops, it has brought nothing back into sight.
 * `check` proves that the store can be used now, by using it (`probe`); it raises what is wrong.
+* `now` is what the store's own clock says, as an aware datetime: whoever removes by age holds it against this machine's.
 
 Failures are of two kinds, and the caller decides by the kind. `StoreUnavailable` is transient: the location is down, slow, unmounted
 or asks us to wait; trying again later is right and nothing is known about the object. `StoreRefused` is permanent until a person
@@ -128,6 +129,8 @@ class Store(Protocol):
     def remove_leftovers(self, prefix: str, older_than: datetime) -> int: ...
 
     def check(self) -> None: ...
+
+    def now(self) -> datetime: ...
 
 
 def is_name(name: str) -> bool:

@@ -136,6 +136,11 @@ class FolderStore:
     def check(self) -> None:
         probe(self)
 
+    def now(self) -> datetime:
+        """The time that the file system gives a new file: of a network share, its server's."""
+        with self._opened(_HIDDEN) as root, _temporary(root, "now", b"now") as temporary:
+            return datetime.fromtimestamp(os.stat(temporary.file, dir_fd=temporary.hidden).st_mtime, UTC)
+
     @contextmanager
     def _opened(self, what: str) -> Iterator[int]:
         """A descriptor of the root; inside, whatever the system answers becomes an error of the contract about `what`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Lock
 
 from backups.stores.contract import (
@@ -82,6 +82,10 @@ class MemoryStore:
     def check(self) -> None:
         self._begin("check", "")
         probe(self)
+
+    def now(self) -> datetime:
+        self._begin("now", "")
+        return datetime.now(UTC)
 
     def _begin(self, operation: str, name: str) -> None:
         if self.down:

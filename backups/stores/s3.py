@@ -25,7 +25,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from threading import Lock
 from typing import Any
@@ -238,6 +239,12 @@ class S3Store:
 
     def check(self) -> None:
         probe(self)
+
+    def now(self) -> datetime:
+        """The `Date` of its answer (RFC 9110, to the second)."""
+        with self._told("its clock"):
+            answer = self._client.head_bucket(Bucket=self.bucket)
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
 
     @property
     def _client(self) -> Any:

@@ -21,7 +21,9 @@ from tests.home import Home
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
-ROUNDS, KILLS_A_ROUND = 2, 2
+KILLS_A_ROUND = 2
+# So often it must be struck while the customer is frozen; a busy machine may let some strikes come too late.
+STRUCK, MOST_ROUNDS = 2, 6
 
 FILL = """
 import audit
@@ -149,7 +151,9 @@ def test_killed_at_any_moment_it_leaves_the_old_state_or_the_new(home: Home, tmp
     chosen, good, seen = random.Random(11), stands(home)[0]["digest"], []
     whole = seconds_frozen(home, tmp_path)
     assert stands(home)[0]["digest"] == good
-    for _ in range(ROUNDS):
+    for _ in range(MOST_ROUNDS):
+        if seen.count(("approved", True)) >= STRUCK:
+            break
         ident = asked(home, tmp_path)
         old, process = stands(home)[0]["digest"], approve(home, ident, tmp_path)
         for _ in range(KILLS_A_ROUND):
@@ -165,4 +169,4 @@ def test_killed_at_any_moment_it_leaves_the_old_state_or_the_new(home: Home, tmp
         ended_well(process)
         final, _ = stands(home)
         assert (final["digest"], final["request"], final["frozen"], final["carrying_out"]) == (good, "executed", "", "done"), final
-    assert seen.count(("approved", True)) >= 2, seen  # struck while the customer was frozen
+    assert seen.count(("approved", True)) >= STRUCK, seen

@@ -1,0 +1,21 @@
+"""A set that is damaged beyond mending: it is never chosen again, and whatever it was chosen for gets the next best (P4, P6)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from audit.events import Event, record
+from audit.registry import SYSTEM_STREAM
+from backups.models import BackupSet, RetentionLook
+
+
+def note(backup_set: BackupSet, why: str, now: datetime) -> None:
+    """Records it, once; stands inside `audit.acting(...)`. The next pass of retention replaces it in its slots."""
+    with transaction.atomic():
+        found = BackupSet.objects.filter(pk=backup_set.pk, damaged_at=None).update(damaged_at=now, trouble=why[:500])
+        if found:
+            customer = backup_set.stream_id if backup_set.stream_id != SYSTEM_STREAM else None
+            RetentionLook.objects.filter(stream=backup_set.stream_id).update(look_at=now)
+            record(Event.SET_DAMAGED, subject=backup_set, customer=customer, facts={"set": str(backup_set.pk)})

@@ -1,0 +1,43 @@
+"""The streams at which there is anything to be done: a set whose date came, a period that closes, another policy or term, a removal that
+was cut short. Nobody else is looked at."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db.models import Exists, OuterRef, Q
+
+from audit.models import Stream
+from backups.models import BackupSet, Blob, RetentionLook
+from backups.policy import Policy
+from subscriptions.models import Subscription
+
+
+def streams(policy: Policy, now: datetime) -> list[uuid.UUID]:
+    """All of them, in a fixed order."""
+    made = BackupSet.objects.filter(state=BackupSet.State.MADE)
+    found = set(made.filter(Q(goes_at__lt=now) | Q(goes_at=None)).order_by().values_list("stream", flat=True).distinct())
+    found |= set(RetentionLook.objects.filter(Q(look_at__lte=now) | ~Q(policy=policy.number)).values_list("stream", flat=True))
+    found |= _of_another_term(policy)
+    unknown = Stream.objects.filter(
+        ~Exists(RetentionLook.objects.filter(stream=OuterRef("pk"))), Exists(made.filter(stream=OuterRef("pk")))
+    )
+    found |= set(unknown.values_list("pk", flat=True))
+    return sorted(found | cut_short())
+
+
+def cut_short() -> set[uuid.UUID]:
+    """Where a removal that was decided is not done yet."""
+    leaving = BackupSet.objects.filter(state=BackupSet.State.LEAVING).order_by().values_list("stream", flat=True).distinct()
+    condemned = Blob.objects.filter(state=Blob.State.CONDEMNED).order_by().values_list("stream", flat=True).distinct()
+    return set(leaving) | set(condemned)
+
+
+def _of_another_term(policy: Policy) -> set[uuid.UUID]:
+    """Customers whose agreement lets things be kept for another time than when they were last looked at."""
+    years: dict[uuid.UUID, int] = {}
+    for customer, agreed in Subscription.objects.order_by().values_list("customer", "agreed_retention_years"):
+        years[customer] = max(years.get(customer, 0), policy.longest_years if agreed is None else agreed)
+    known = RetentionLook.objects.values_list("stream", "years")
+    return {stream for stream, then in known if years.get(stream, policy.longest_years) != then}
