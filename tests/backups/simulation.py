@@ -24,6 +24,7 @@ from backups import keyfiles, locations
 from backups.locations import Named, Place
 from backups.models import BackupSet, Copy
 from backups.nightly import Outcome, back_up
+from backups.prune.carrying_out import Pass, carry_out
 from backups.reading import find_sets, open_set
 from backups.stores.memory import MemoryStore
 from backups.vault import Vault
@@ -104,6 +105,15 @@ class World:
         self.now += timedelta(hours=1)
         return outcome
 
+    def prune(self, *, crash_at: int | None = None) -> Pass | None:
+        """One pass of retention, perhaps crashed; None when it crashed."""
+        try:
+            with self.crashing(crash_at):
+                return carry_out(self.vault)
+        except Crash:
+            self.now += timedelta(minutes=10)
+            return None
+
     def change(self, customer: Customer) -> None:
         """A few random changes: records made, changed and deleted, a file, a link."""
         for _ in range(self.random.randint(1, 4)):
@@ -152,6 +162,7 @@ class World:
         opened = 0
         for place in self.vault.places:
             claimed = Copy.objects.filter(blob__kind="envelope", location=place.location, state="present", blob__stream=customer.pk)
+            claimed = claimed.filter(blob__state="stored")  # what is condemned is on its way out
             notes: list[str] = []
             found = find_sets([place], str(customer.pk), self.vault.fingerprint, notes)
             assert notes == []

@@ -50,7 +50,7 @@ def assert_folders_hold_what_rows_say(folders: dict[str, Path], customer: Any) -
 
 
 def test_nothing_goes_before_its_time(vault: Vault, acme: Any, nights: Nights) -> None:
-    made = nights(acme, 5)
+    made = nights(acme, 4)
     done = carrying_out.carry_out(vault)
     assert (done.sets, done.objects, done.waits) == (0, 0, {})
     assert set(states(made)) == {"made"}
