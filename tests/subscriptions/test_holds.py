@@ -13,9 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils.timezone import localdate
 
 from audit import two_person
-from audit.grants import grant_role
 from audit.models import Event
-from audit.roles import Role
 from audit.states import NotAllowed
 from audit.two_person import ApprovalRefused, PlanChanged
 from subscriptions.holds import (
@@ -39,26 +37,7 @@ from tests.audit.test_freezes import Elsewhere, two_connections, writer_under_wa
 NOW = datetime.now(UTC)
 TODAY = localdate(NOW)
 LATER = TODAY + timedelta(days=90)
-ROLES = {
-    "ada": Role.ACCOUNT_MANAGER,
-    "bo": Role.ACCOUNT_MANAGER,
-    "rita": Role.RECEIPT_APPROVER,
-    "olga": Role.BACKUP_OPERATOR,
-    "otto": Role.AUDITOR,
-}
 Placing = Callable[..., LegalHold]
-
-
-@pytest.fixture
-def people(acting: Any, acme: Customer, settings: Any) -> dict[str, User]:
-    """All in their roles for a month; acme is Ada's."""
-    settings.L2L_SAMPLE = True
-    found = {name: User.objects.create_user(name, password="pw") for name in ROLES}
-    for name, role in ROLES.items():
-        grant_role(found[name], role, reason="a test", now=NOW, since=NOW - timedelta(days=30))
-    acme.account_manager = found["ada"]
-    acme.save()
-    return found
 
 
 @pytest.fixture
