@@ -15,12 +15,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.timezone import localdate
-from unfold.widgets import UnfoldAdminSingleDateWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from audit import clock
 from audit.admin import TrackedAdmin, display, moment
 from audit.badges import badge
-from audit.decisions import Decision, ReasonForm, decide
+from audit.decisions import DayInput, Decision, ReasonForm, decide
 from audit.moments import in_utc
 from audit.states import State
 from audit.two_person import TwoPersonRequest
@@ -45,7 +45,7 @@ def next_review() -> date:
 class ReviewDate(forms.DateField):
     def __init__(self, **options: Any) -> None:
         help_text = "On that day somebody looks whether it must stay; the hold does not end by itself."
-        super().__init__(label="Review on", widget=UnfoldAdminSingleDateWidget, initial=next_review, help_text=help_text, **options)
+        super().__init__(label="Review on", widget=DayInput, initial=next_review, help_text=help_text, **options)
 
 
 class PlaceForm(forms.Form):
@@ -139,13 +139,14 @@ class LegalHoldAdmin(TrackedAdmin):
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         hold = self.visible_object(request, object_id)
+        hidden = {"ask_for_release"} if hold.releases.filter(state__in=holds.UNDECIDED).exists() else set()
         context = {
             "hold": hold,
             "due": hold.is_due(today()),
             "review_words": review_words(hold),
             "others": others_of(hold),
             "releases": releases_of(hold) if request.user.has_perm(HoldReleaseRequest.permission("view")) else [],
-            "steps": [(label, self.url(name, hold.pk)) for name, label in _steps(hold, request.user)],
+            "steps": [(label, self.url(name, hold.pk)) for name, label in _steps(hold, request.user) if name not in hidden],
         }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 

@@ -69,6 +69,7 @@ def test_it_is_placed_from_the_customers_page_which_says_so_from_then_on(as_: As
     ada, overview = as_("ada"), url("customer_overview", own.customer.pk)
     assert address_of_placing(own.customer) in ada.get(overview).content.decode()
     page = ada.get(address_of_placing(own.customer)).content.decode()
+    assert f'type="date" name="review_on" value="{localdate() + LATER}"' in page
     assert "nothing of this customer is removed for good" in page and "another approves" in page
     assert not LegalHold.objects.exists()
     told = ada.post(address_of_placing(own.customer), form(), follow=True)
@@ -182,7 +183,10 @@ def test_who_asked_cannot_approve_nor_a_wrong_password(as_: As, ripe: dict[str, 
 
 
 def test_a_second_request_is_refused_in_words(as_: As, ripe: dict[str, User], hold: LegalHold) -> None:
+    button = url("legalhold_ask_for_release", hold.pk)
+    assert button in as_("ada").get(url("legalhold_change", hold.pk)).content.decode()
     ask(as_("ada"), hold)
+    assert button not in as_("ada").get(url("legalhold_change", hold.pk)).content.decode()
     assert "asked for already" in as_("ada").post(url("legalhold_ask_for_release", hold.pk), {"reason": "again"}).content.decode()
     assert HoldReleaseRequest.objects.count() == 1
 
