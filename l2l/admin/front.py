@@ -199,7 +199,7 @@ def _hold_todos(user: Any) -> Iterator[Todo]:
         yield Todo(
             "bad",
             "Legal hold",
-            f"{hold.customer.name}: the hold of {hold.holder} was to be reviewed on {hold.review_on:%-d %B %Y}. "
+            f"{hold.customer.name}: the review of the hold of {hold.holder} is due since {hold.review_on:%-d %B %Y}. "
             "Find out whether it must stay, then postpone the review or ask for its release.",
             reverse("admin:l2l_subscriptions_legalhold_change", args=[hold.pk]),
         )
