@@ -66,6 +66,7 @@ class Event(StrEnum):
     RUN_RESUMED = "run:resumed"
     RUN_EXCUSED = "run:excused"
     HOLD_PLACED = "hold:placed"
+    HOLD_POSTPONED = "hold:review-postponed"
     HOLD_RELEASED = "hold:released"
     PRUNE_DECIDED = "prune:decided"
     PRUNED = "prune:done"
@@ -116,6 +117,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.RUN_RESUMED: _OF_RUNS,
     Event.RUN_EXCUSED: _OF_RUNS,
     Event.HOLD_PLACED: frozenset({"review"}),
+    Event.HOLD_POSTPONED: frozenset({"review"}),
     Event.HOLD_RELEASED: frozenset({"approved_by"}),
     Event.PRUNE_DECIDED: frozenset({"sets", "policy", "version"}),
     Event.PRUNED: frozenset({"sets", "objects", "bytes"}),

@@ -31,6 +31,9 @@ OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead
 SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
 LIVE_RESTORES = "l2l_backups.{}_liverestorerequest"
+SEES_HOLDS = ("l2l_subscriptions.view_legalhold", "l2l_subscriptions.view_holdreleaserequest")
+PLACES_HOLDS = "l2l_subscriptions.add_legalhold"
+RELEASES_OF_HOLDS = "l2l_subscriptions.{}_holdreleaserequest"
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
@@ -39,6 +42,9 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *OF_CUSTOMERS,
         *OF_OWN_NIGHTS,
         LIVE_RESTORES.format("view"),
+        *SEES_HOLDS,
+        PLACES_HOLDS,
+        RELEASES_OF_HOLDS.format("add"),
         "l2l_backups.add_itemexport",
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
@@ -49,6 +55,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "approve")),
         *(LIVE_RESTORES.format(verb) for verb in ("view", "approve")),
+        *SEES_HOLDS,
+        RELEASES_OF_HOLDS.format("approve"),
     ),
     Role.BACKUP_OPERATOR: (
         *OF_CUSTOMERS,
@@ -62,6 +70,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "add", "approve")),
         *(LIVE_RESTORES.format(verb) for verb in ("view", "add", "approve")),
+        *SEES_HOLDS,
+        PLACES_HOLDS,
     ),
     Role.AUDITOR: (
         *OF_CUSTOMERS,
@@ -72,6 +82,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         CHANGES_OF_POLICY.format("view"),
         LIVE_RESTORES.format("view"),
+        *SEES_HOLDS,
         "auth.view_user",
         "auth.view_group",
     ),

@@ -33,14 +33,15 @@ from backups.errors import BackupError
 from backups.models import BackupSet, LiveRestore, LiveRestoreRequest, Location, Run
 from l2l.admin.finding import FindingPages
 from l2l.admin.timeline import page_of
-from subscriptions import terms
+from subscriptions import holds, terms
 from subscriptions.admin import state_of
-from subscriptions.models import Customer, Export, Subscription
+from subscriptions.models import Customer, Export, LegalHold, Subscription
 from subscriptions.onboarding import add_customer
 
 SETS_SHOWN = 7
 EXPORTS_SHOWN = 5
 RUN_BACKUP = "l2l_backups.add_backupset"
+SEES_HOLDS = "l2l_subscriptions.view_legalhold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,7 @@ class CustomerAdmin(FindingPages):
         subscriptions = list(customer.subscriptions.all())
         sets = list(BackupSet.objects.filter(stream=customer.pk).defer("blob_ids").order_by("-started_at")[:SETS_SHOWN])
         places = list(Location.objects.filter(in_force=True))
+        open_holds = list(LegalHold.objects.filter(customer=customer, released_at=None))
         last_change = JournalRow.objects.filter(stream=customer.pk).order_by("-id").values_list("written_at", flat=True).first()
         return self.page(
             request,
@@ -183,11 +185,14 @@ class CustomerAdmin(FindingPages):
             customer=customer,
             stream=Stream.objects.filter(pk=customer.pk).first(),
             subscriptions=[(one, state_of(one)) for one in subscriptions],
-            kept=kept(subscriptions, last_change.date() if last_change else None),
+            kept=kept(subscriptions, last_change.date() if last_change else None, on_hold=bool(open_holds)),
             last_change=last_change,
             contents=content_counts(customer, request.user),
             sets=[_shown_set(one, held) for held in (whole_at(sets),) for one in sets],
             at_work=_at_work(customer),
+            open_holds=open_holds,
+            may_see_holds=request.user.has_perm(SEES_HOLDS),
+            hold_url=_hold_url(customer, request.user),
             live_restore=_live_restore(customer, request.user),
             restore_live_url=_restore_live_url(customer, request.user),
             owed=_owed_of(places, owed_by_location(customer.pk)),
@@ -251,7 +256,13 @@ def _restore_live_url(customer: Customer, user: Any) -> str:
     return f"{reverse('admin:l2l_backups_liverestorerequest_add')}?customer={customer.pk}"
 
 
-def kept(subscriptions: Iterable[Subscription], last_change: date | None) -> tuple[terms.KeptUntil, terms.DestructionDays] | None:
+def _hold_url(customer: Customer, user: Any) -> str:
+    return f"{reverse('admin:l2l_subscriptions_legalhold_add')}?customer={customer.pk}" if user.has_perm(holds.PLACES) else ""
+
+
+def kept(
+    subscriptions: Iterable[Subscription], last_change: date | None, *, on_hold: bool
+) -> tuple[terms.KeptUntil, terms.DestructionDays] | None:
     """Until when the newest content is kept, and when it is destroyed, each with its reason; None without a subscription."""
     agreed = [
         terms.SubscriptionTerms(one.agreement_number, one.start, one.end, one.agreed_retention_years, one.agreed_destruction_days)
@@ -260,7 +271,7 @@ def kept(subscriptions: Iterable[Subscription], last_change: date | None) -> tup
     if not agreed:
         return None
     changed = last_change or max(one.start for one in agreed)
-    return terms.kept_until(agreed, last_changed=changed), terms.destruction_days(agreed)
+    return terms.kept_until(agreed, last_changed=changed, on_hold=on_hold), terms.destruction_days(agreed)
 
 
 def content_counts(customer: Customer, user: Any) -> list[ContentCount]:

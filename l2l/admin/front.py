@@ -26,7 +26,8 @@ from backups.hot.standing import Standing, judged
 from backups.models import BackupSet, LiveRestoreRequest, Location, PolicyChangeRequest, Run
 from backups.slots import night_of
 from subscriptions.admin import of_visible_customers
-from subscriptions.models import Customer
+from subscriptions.holds import due_for_review
+from subscriptions.models import Customer, HoldReleaseRequest
 
 NIGHTS_SHOWN = 30
 NIGHT_TODOS = 5
@@ -103,6 +104,7 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     yield from _night_todos(user)
     yield from _proof_todos(user)
     yield from _requests_to_decide(user)
+    yield from _hold_todos(user)
     for place, owed in places:
         if place.trouble:
             yield Todo(
@@ -186,6 +188,21 @@ def _requests_to_decide(user: Any) -> Iterator[Todo]:
     """What waits for this person as the second one."""
     yield from _to_decide(user, PolicyChangeRequest, PolicyChangeRequest.objects.all(), "to change the backup policy: ")
     yield from _to_decide(user, LiveRestoreRequest, of_visible_customers(user, LiveRestoreRequest.objects.all(), "customer"), "to ")
+    yield from _to_decide(user, HoldReleaseRequest, of_visible_customers(user, HoldReleaseRequest.objects.all(), "hold__customer"), "to ")
+
+
+def _hold_todos(user: Any) -> Iterator[Todo]:
+    """Legal holds that somebody must look at, of the customers that the person may see."""
+    if not user.has_perm("l2l_subscriptions.view_legalhold"):
+        return
+    for hold in of_visible_customers(user, due_for_review(timezone.localdate(clock.now())), "customer")[:NIGHT_TODOS]:
+        yield Todo(
+            "bad",
+            "Legal hold",
+            f"{hold.customer.name}: the review of the hold of {hold.holder} is due since {hold.review_on:%-d %B %Y}. "
+            "Find out whether it must stay, then postpone the review or ask for its release.",
+            reverse("admin:l2l_subscriptions_legalhold_change", args=[hold.pk]),
+        )
 
 
 def _to_decide(user: Any, kind: type[TwoPersonRequest], visible: Any, asks: str) -> Iterator[Todo]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from django.db import models
 
 import audit
+from audit.states import State
 from audit.two_person import TwoPersonRequest
 from subscriptions.models.customer import Customer
 
@@ -30,6 +32,7 @@ class LegalHold(audit.TrackedModel):
 
     class Meta:
         verbose_name = "legal hold"
+        default_permissions = ("add", "view")
         ordering = ("-placed_at",)
         indexes = (models.Index(fields=("customer",), condition=models.Q(released_at=None), name="l2l_hold_open"),)
         constraints = [
@@ -43,6 +46,14 @@ class LegalHold(audit.TrackedModel):
     def __str__(self) -> str:
         return f"{self.customer.code}: {self.holder}"
 
+    @property
+    def is_open(self) -> bool:
+        return self.released_at is None
+
+    def is_due(self, today: date) -> bool:
+        """Whether somebody must look now whether it must stay."""
+        return self.is_open and self.review_on <= today
+
 
 @audit.protect(system=True)
 class HoldReleaseRequest(TwoPersonRequest):
@@ -54,3 +65,12 @@ class HoldReleaseRequest(TwoPersonRequest):
         verbose_name = "release of a legal hold"
         verbose_name_plural = "releases of legal holds"
         ordering = ("-requested_at",)
+        constraints = [
+            *TwoPersonRequest.Meta.constraints,
+            models.UniqueConstraint(
+                fields=("hold",),
+                condition=models.Q(state__in=(State.REQUESTED.value, State.APPROVED.value)),
+                name="l2l_hold_one_open_release",
+                violation_error_message="Its release is asked for already: decide on that request, or cancel it.",
+            ),
+        ]

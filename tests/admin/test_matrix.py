@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from audit.models import Event, Grant
 from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest
 from backups.policies import ensure_first_policy
 from l2l import schedules
+from subscriptions.models import HoldReleaseRequest, LegalHold
 from tests.admin.conftest import Belongings
 
 STAFF = frozenset({"root", "ada", "rita", "olga", "otto", "anna", "nobody"})
@@ -71,6 +72,8 @@ MODELS = {
     "l2l_subscriptions_uploadedcontent": Model(OWN, MANAGED, MANAGED, MANAGED, tracked=True, files=True),
     "l2l_subscriptions_link": Model(OWN, MANAGED, MANAGED, MANAGED, tracked=True),
     "l2l_subscriptions_export": Model(OWN),
+    "l2l_subscriptions_legalhold": Model(OWN, add=frozenset({"root", "ada", "olga"}), tracked=True),
+    "l2l_subscriptions_holdreleaserequest": Model(OWN),
     "l2l_backups_backupset": Model(OWN),
     "l2l_backups_run": Model(OWN),
     "l2l_backups_hotstate": Model(OWN),
@@ -100,6 +103,13 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_subscriptions_customer_take": (TAKERS, TAKERS),
     "l2l_backups_itemexport_download": (TAKERS, NOBODY),
     "l2l_backups_run_act": (OPERATORS, OPERATORS),
+    "l2l_subscriptions_legalhold_postpone": (frozenset({"root", "ada", "olga"}),) * 2,
+    "l2l_subscriptions_legalhold_ask_for_release": (MANAGED, MANAGED),
+    # Asked for by ada, for her own customer and for another.
+    "l2l_subscriptions_holdreleaserequest_approve": (frozenset({"root", "rita"}),) * 2,
+    "l2l_subscriptions_holdreleaserequest_finish": (NOBODY, NOBODY),  # it is not approved yet
+    "l2l_subscriptions_holdreleaserequest_refuse": (frozenset({"root", "rita"}),) * 2,
+    "l2l_subscriptions_holdreleaserequest_cancel": (frozenset({"root", "rita", "ada"}),) * 2,
     # Asked for by olga: she may call it off, and only others may decide.
     "l2l_backups_policychangerequest_approve": (frozenset({"root", "rita"}),) * 2,
     "l2l_backups_policychangerequest_finish": (NOBODY, NOBODY),  # it is not approved yet
@@ -212,7 +222,26 @@ def _a_live_restore(one: Belongings) -> LiveRestoreRequest:
     return asked
 
 
+def _a_hold(one: Belongings) -> LegalHold:
+    hold = LegalHold(
+        customer=one.customer, holder="x", basis="y", review_on=date(2030, 1, 1), placed_by="olga", placed_at=datetime.now(UTC)
+    )
+    with audit.acting("setup", reason="a test", source="test"):
+        hold.save()
+    return hold
+
+
+def _a_release(hold: LegalHold) -> HoldReleaseRequest:
+    """Asked for by ada."""
+    now, ada = datetime.now(UTC), User.objects.get(username="ada")
+    asked = HoldReleaseRequest(what="x", why="y", plan_digest="0" * 64, requested_by=ada, requested_at=now, hold=hold)
+    with audit.acting("setup", reason="a test", source="test"):
+        asked.save()
+    return asked
+
+
 def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
+    hold = _a_hold(one)
     return Rows(
         installation
         | {
@@ -222,6 +251,8 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_subscriptions_uploadedcontent": one.upload,
             "l2l_subscriptions_link": one.link,
             "l2l_subscriptions_export": one.export,
+            "l2l_subscriptions_legalhold": hold,
+            "l2l_subscriptions_holdreleaserequest": _a_release(hold),
             "l2l_backups_backupset": one.backup_set,
             "l2l_backups_run": one.run,
             "l2l_backups_liverestorerequest": _a_live_restore(one),

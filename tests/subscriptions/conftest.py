@@ -1,12 +1,26 @@
-"""A folder to import, written by the test as a customer would deliver it."""
+"""People in their roles, and a folder to import, written by the test as a customer would deliver it."""
 
 from __future__ import annotations
 
 import csv
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+
+from audit.grants import grant_role
+from audit.roles import Role
+from subscriptions.models import Customer
+
+ROLES = {
+    "ada": Role.ACCOUNT_MANAGER,
+    "bo": Role.ACCOUNT_MANAGER,
+    "rita": Role.RECEIPT_APPROVER,
+    "olga": Role.BACKUP_OPERATOR,
+    "otto": Role.AUDITOR,
+}
 
 
 class Delivery:
@@ -57,3 +71,16 @@ def take(acme: Any, delivery: Delivery) -> Any:
         return import_content(acme, delivery.folder, **options)
 
     return importing
+
+
+@pytest.fixture
+def people(acting: Any, acme: Customer, settings: Any) -> dict[str, User]:
+    """All in their roles for a month; acme is Ada's."""
+    settings.L2L_SAMPLE = True
+    now = datetime.now(UTC)
+    found = {name: User.objects.create_user(name, password="pw") for name in ROLES}
+    for name, role in ROLES.items():
+        grant_role(found[name], role, reason="a test", now=now, since=now - timedelta(days=30))
+    acme.account_manager = found["ada"]
+    acme.save()
+    return found

@@ -1,69 +1,27 @@
-"""Subscriptions, content and exports. Each person sees those of their customers, on every page."""
+"""Customers' content: data records, uploads, links, and the base for a vendor's own models."""
 
 from __future__ import annotations
 
-import uuid
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.core.validators import validate_email
 from django.db import models
 from django.http import HttpRequest, QueryDict
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.text import Truncator
-from django.utils.timezone import localdate
 
 from audit import registry
-from audit.admin import BackOfficeAdmin, TrackedAdmin, TrackedForm, UncountedPaginator, code, display, moment, short_digest, size
+from audit.admin import TrackedAdmin, TrackedForm, UncountedPaginator, code, display, short_digest, size
 from audit.history_pages import json_words
-from subscriptions.models import Customer, DataRecord, Export, Link, Subscription, UploadedContent
+from subscriptions.admin.visible import CustomerFilter, as_uuid, of_visible_customers
+from subscriptions.models import DataRecord, Link, UploadedContent
 
 CLICKABLE = ("http", "https", "mailto")
-CUSTOMERS_IN_FILTER = 30
 SIZE = size("size", "size")
-
-
-def of_visible_customers(user: Any, rows: Any, path: str) -> Any:
-    """Those of `rows` whose customer, at that column, this person may see."""
-    if user.has_perm("l2l_subscriptions.view_all_customers"):
-        return rows
-    return rows.filter(**{f"{path}__in": Customer.objects.visible_to(user).values("pk")})
-
-
-def as_uuid(text: str | None) -> uuid.UUID | None:
-    """The id in an address; None for what is none."""
-    try:
-        return uuid.UUID(text or "")
-    except ValueError:
-        return None
-
-
-class CustomerFilter(admin.SimpleListFilter):
-    """One customer's rows. Offers the first customers that the person may see, and the chosen one; the customer's page links here."""
-
-    title = "customer"
-    parameter_name = "customer"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        visible = Customer.objects.visible_to(request.user).order_by("code")
-        offered = list(visible[:CUSTOMERS_IN_FILTER])
-        chosen = as_uuid(request.GET.get(self.parameter_name))
-        if chosen and chosen not in {one.pk for one in offered}:
-            offered += visible.filter(pk=chosen)
-        return [(str(one.pk), one.name) for one in offered]
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet) -> models.QuerySet:
-        if self.value() is None:
-            return queryset
-        chosen = as_uuid(self.value())
-        return queryset.filter(**{self.path(queryset.model): chosen}) if chosen else queryset.none()
-
-    def path(self, model: type[models.Model]) -> str:
-        return registry.of(model).customer if registry.is_protected(model) and registry.of(model).customer else "customer"
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -217,93 +175,3 @@ def is_clickable(address: str) -> bool:
         return urlsplit(address.strip()).scheme.lower() in CLICKABLE
     except ValueError:
         return False
-
-
-class SubscriptionForm(TrackedForm):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "notice_contacts" in self.fields:
-            self.fields["notice_contacts"].widget.attrs["rows"] = 3
-
-    def clean_notice_contacts(self) -> str:
-        lines = [line.strip() for line in self.cleaned_data["notice_contacts"].splitlines() if line.strip()]
-        for line in lines:
-            validate_email(line)
-        return "\n".join(lines)
-
-
-@admin.register(Subscription)
-class SubscriptionAdmin(TrackedAdmin):
-    """A contract is added and changed, never deleted: it is evidence."""
-
-    form = SubscriptionForm
-    allows = frozenset({"add", "change"})
-    fixed_fields = ("customer",)
-    autocomplete_fields = ("customer",)
-    list_display = ("agreement_number", "customer", "plan", "start", "end", "state", "retention")
-    list_filter = (CustomerFilter,)
-    list_select_related = ("customer",)
-    search_fields = ("agreement_number", "customer__name", "customer__code")
-    search_help_text = "Agreement number, customer's name or code"
-    fieldsets = (
-        ("Agreement", {"fields": ("customer", "agreement_number", "plan", "document", "start", "end")}),
-        ("How long data is kept", {"fields": ("agreed_retention_years", "agreed_destruction_days")}),
-        ("Return of the data", {"fields": ("return_format", "return_days", "deemed_receipt_allowed", "notice_contacts")}),
-    )
-
-    def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
-        return of_visible_customers(user, rows, "customer")
-
-    def visible_history(self, user: Any, rows: Any) -> Any:
-        return of_visible_customers(user, rows, "customer_id")
-
-    def download_name(self, row: Any, field: str) -> str:
-        return f"agreement-{row.agreement_number}"
-
-    @display(description="state", label={"runs": "success", "begins later": "info", "ended": "danger"})
-    def state(self, subscription: Subscription) -> str:
-        return state_of(subscription)
-
-    @display(description="data kept")
-    def retention(self, subscription: Subscription) -> str:
-        years = subscription.agreed_retention_years
-        return f"{years} years, as agreed" if years else "standard"
-
-
-def state_of(subscription: Subscription) -> str:
-    """Whether the contract runs today, in a word."""
-    today = localdate()
-    if subscription.start > today:
-        return "begins later"
-    return "ended" if subscription.end and subscription.end < today else "runs"
-
-
-@admin.register(Export)
-class ExportAdmin(BackOfficeAdmin):
-    list_display = (
-        "what",
-        "customer",
-        "by",
-        moment("made_at", "made"),
-        moment("expires_at", "expires"),
-        moment("removed_at", "removed", never="still there"),
-    )
-    list_filter = (CustomerFilter,)
-    list_select_related = ("customer",)
-    search_fields = ("what", "by", "reason")
-    search_help_text = "What, by whom or why"
-    fields = (
-        "customer",
-        "what",
-        "by",
-        "reason",
-        "path",
-        "sha256",
-        moment("made_at", "made"),
-        moment("expires_at", "expires"),
-        moment("removed_at", "removed"),
-    )
-    readonly_fields = fields
-
-    def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
-        return of_visible_customers(user, rows, "customer")
