@@ -144,7 +144,7 @@ def test_shared_blobs_live_until_the_last_set(vault: Vault, acme: Any, nights: N
 
 def test_a_hold_keeps_everything_and_hides_nothing(vault: Vault, acme: Any, nights: Nights, clock: Clock, django_user_model: Any) -> None:
     made = nights(acme, TWELVE)
-    ada = django_user_model.objects.create_user("ada")
+    ada = django_user_model.objects.create_superuser("ada")
     holds.place(acme, holder="District court", basis="12 O 34/26", review_on=date(2026, 9, 1), by=ada, now=clock())
     done = carrying_out.carry_out(vault)
     assert set(states(made)) == {"made"} and done.held == ["acme"] and done.sets == 0
@@ -155,7 +155,7 @@ def test_a_hold_placed_in_the_middle_stops_at_the_next_step(
     vault: Vault, acme: Any, nights: Nights, clock: Clock, django_user_model: Any, monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]
 ) -> None:
     made = nights(acme, TWELVE)
-    ada = django_user_model.objects.create_user("ada")
+    ada = django_user_model.objects.create_superuser("ada")
     store = vault.places[0].store
     remove, removed = store.remove, []
 
