@@ -79,7 +79,8 @@ def _periods(facts: Facts, policy: Policy, now: datetime) -> tuple[list[Period],
     still_open: list[Period] = []
     if facts.first is None:
         return closed, still_open
-    newest = night_of(now, policy.zone)
+    # A set that was labelled in a zone further east may be of a night that has not begun here.
+    newest = max([night_of(now, policy.zone), *(one.night for one in facts.sets if one.at <= now)])
     for tier in (Tier.WEEK, Tier.MONTH):
         first = max(facts.first, facts.decided_to.get(tier, date.min) + DAY) if tier in facts.decided_to else facts.first
         for period in periods(tier, first, min(facts.last or newest, newest)):
