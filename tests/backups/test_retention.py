@@ -50,8 +50,9 @@ class Plan:
     policies: list[Policy]
     agreed: list[tuple[datetime, int | None]]
     hold: tuple[datetime, datetime] | None = None
-    # From when to when the machine's clock is wrong, and by how much.
+    # From when to when the machine's clock is wrong, and by how much; and whether the machine was started anew in between.
     wrong: tuple[datetime, datetime, timedelta] | None = None
+    restarted: bool = False
 
     def day(self, number: int, at: time = time(2)) -> datetime:
         return datetime.combine(self.start + number * DAY, at, self.zone).astimezone(UTC)
@@ -76,7 +77,7 @@ def a_policy(draw: Callable[[Any], Any], number: int, since: datetime, zone: Zon
         zone=zone,
         nightly_days=draw(st.sampled_from([28, 1, 7, 60])),
         weekly_weeks=draw(st.sampled_from([52, 0, 4])),
-        longest_years=draw(st.sampled_from([1, 2, 3, 1, 2, 20])),
+        longest_years=draw(st.sampled_from([1, 2, 3, 4, 1, 2, 20])),
     )
 
 
@@ -113,7 +114,21 @@ def drawn_plan(draw: Callable[[Any], Any]) -> Plan:
     return plan
 
 
-ODD = ("two", "gap", "gap", "future", "future", "late", "unprotected", "protected later", "unproved", "damaged", "damaged", "none good")
+ODD = (
+    "two",
+    "two, one late",
+    "gap",
+    "gap",
+    "future",
+    "future",
+    "late",
+    "unprotected",
+    "protected later",
+    "unproved",
+    "damaged",
+    "damaged",
+    "none good",
+)
 
 
 def odd_sets(plan: Plan) -> None:
@@ -125,8 +140,9 @@ def odd_sets(plan: Plan) -> None:
             plan.sets = [each for each in plan.sets if not one.made < each.made < until]
         elif kind == "none good":
             plan.sets = [replace(each, protected=None) if each.made <= one.made else each for each in plan.sets]
-        elif kind == "two":
-            plan.sets.append(replace(one, id=f"t{number}", at=one.at + HOUR, made=one.made + HOUR))
+        elif kind.startswith("two"):
+            nights_late = 1 if kind == "two, one late" else 0
+            plan.sets.append(replace(one, id=f"t{number}", at=one.at + HOUR, made=one.made + HOUR, nights_late=nights_late))
         else:
             plan.sets[index] = odd(plan, kind, one)
 
@@ -165,13 +181,16 @@ def misfortunes(plan: Plan) -> None:
             case "clock":
                 hours = plan.draw(st.sampled_from([-1, -30, -24 * 20, 2, 24 * 10, 24 * 50]))
                 plan.wrong = (day, day + DAY * plan.draw(st.sampled_from([3, 15])), HOUR * hours)
+                plan.restarted = plan.draw(st.booleans())
 
 
 def drawn_passes(plan: Plan) -> tuple[tuple[Pass, ...], list[Made]]:
     """On some days, and at the very moments when something ends or is decided; most have a set that was made shortly before."""
-    moments = sorted(a_moment(plan) for _ in range(plan.draw(st.integers(2, 6))))
+    moments = [a_moment(plan) for _ in range(plan.draw(st.integers(2, 6)))]
+    if plan.wrong is not None:
+        moments += [plan.wrong[0] - plan.draw(st.sampled_from([HOUR, 2 * DAY])), plan.wrong[0] + HOUR, plan.wrong[1] + HOUR]
     found, fresh, names = [], [], [one.id for one in plan.sets]
-    for number, true in enumerate(moments):
+    for number, true in enumerate(sorted(moments)):
         now = plan.clock(true)
         age = plan.draw(st.sampled_from([HOUR, HOUR, HOUR, 2 * DAY, 2 * DAY + SECOND, None]))
         if age is not None:
@@ -179,7 +198,7 @@ def drawn_passes(plan: Plan) -> tuple[tuple[Pass, ...], list[Made]]:
             fresh.append(Made(f"f{number}", now - age, true - age, protected=true - age, proved=proved))
         held = plan.hold is not None and plan.hold[0] <= true < plan.hold[1]
         read = frozenset(plan.draw(st.sampled_from([[], [], names[:1], names[1:3]])))
-        boot = "second" if plan.wrong is not None and plan.wrong[2] > 30 * DAY and true >= plan.wrong[0] else "first"
+        boot = "second" if plan.wrong is not None and plan.restarted and true >= plan.wrong[0] else "first"
         found.append(Pass(true, now, boot, held, read))
     return tuple(found), fresh
 
