@@ -24,22 +24,41 @@ class Catalogue:
     newest_event: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Look:
+    """What one pass came to; in doubt about the clock it decides nothing."""
+
+    doubts: list[str]
+    chosen: dict[str, str | None]
+    old: str = ""
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def removed(self) -> frozenset[str]:
+        return frozenset() if self.old else frozenset(one.set_id for one in self.decisions if not one.kept)
+
+
 def drive(story: Story) -> Iterator[Told]:
+    """In the oracle's words."""
+    for look in looks(story):
+        yield Told(bool(look.doubts), bool(look.old), look.chosen, {each.set_id: reasons(each) for each in look.decisions}, look.removed)
+
+
+def looks(story: Story) -> Iterator[Look]:
     """Pass by pass, the oldest first."""
     known = Catalogue()
     for one in story.passes:
         made = [each for each in story.sets if each.made <= one.true and each.id not in known.removed]
         sets = [stored(story, each, one.true) for each in made]
-        doubted = bool(doubts_of(story, one, known, sets))
-        if doubted and not story.cleared:
-            yield Told(True, False, chosen(known), {}, frozenset())
+        found = doubts_of(story, one, known, sets)
+        if found and not story.cleared:
+            yield Look(found, chosen(known))
             continue
         damaged = {each.id for each in made if each.damaged is not None and each.damaged <= one.true}
         decisions = decide(story, one, known, sets, damaged)
-        old = bool(too_old(sets, one.now))
-        removed = frozenset() if old else frozenset(each.set_id for each in decisions if not each.kept)
-        known.removed |= removed
-        yield Told(doubted, old, chosen(known), {each.set_id: reasons(each) for each in decisions}, removed)
+        look = Look(found, chosen(known), too_old(sets, one.now), tuple(decisions))
+        known.removed |= look.removed
+        yield look
 
 
 def stored(story: Story, made: Made, true: datetime) -> Stored:
