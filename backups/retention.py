@@ -165,7 +165,7 @@ def aged(
     limit = ends(one.at, term.years)
     nightly = one.at + timedelta(days=policy.nightly_days)
     weekly = nightly + timedelta(weeks=policy.weekly_weeks)
-    found = [Reason(Rule.NIGHTLY, f"nightly, kept {policy.nightly_days} days", nightly)]
+    found = [Reason(Rule.NIGHTLY, f"nightly, kept {_counted(policy.nightly_days, 'day')}", nightly)]
     for period in chosen:
         found.append(_of_period(period, one, weekly if period.tier is Tier.WEEK else limit))
     for period in open_for:
@@ -204,8 +204,12 @@ def decide(
 
 def _why_it_goes(one: Stored, by_age: Sequence[Reason], goes_at: datetime, term: Term) -> str:
     if goes_at == ends(one.at, term.years):
-        return f"older than {term.years} years" + (f": {term.why}" if term.why else "")
+        return f"older than {_counted(term.years, 'year')}" + (f": {term.why}" if term.why else "")
     return f"{by_age[0].words}, until {goes_at:%Y-%m-%d}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def decided(
