@@ -10,6 +10,9 @@ from audit.events import Event, record
 from audit.registry import SYSTEM_STREAM
 from backups.models import BackupSet, RetentionLook
 
+# No version of the policy: everything is decided anew.
+NONE = 0
+
 
 def note(backup_set: BackupSet, why: str, now: datetime) -> None:
     """Records it, once; stands inside `audit.acting(...)`. The next pass of retention replaces it in its slots."""
@@ -17,5 +20,5 @@ def note(backup_set: BackupSet, why: str, now: datetime) -> None:
         found = BackupSet.objects.filter(pk=backup_set.pk, damaged_at=None).update(damaged_at=now, trouble=why[:500])
         if found:
             customer = backup_set.stream_id if backup_set.stream_id != SYSTEM_STREAM else None
-            RetentionLook.objects.filter(stream=backup_set.stream_id).update(look_at=now)
+            RetentionLook.objects.filter(stream=backup_set.stream_id).update(policy=NONE)
             record(Event.SET_DAMAGED, subject=backup_set, customer=customer, facts={"set": str(backup_set.pk)})

@@ -222,8 +222,9 @@ def decided(
     *,
     held: bool = False,
     read: Collection[str] = (),
+    about: Collection[str] | None = None,
 ) -> list[Decision]:
-    """All of one customer's sets, as `decide` has each."""
+    """One customer's sets (of these only the ones `about` which it is asked), as `decide` has each."""
     chosen: dict[str, list[Period]] = {}
     for choice in choices:
         if choice.set_id is not None:
@@ -242,6 +243,7 @@ def decided(
             read=one.id in read,
         )
         for one in sets
+        if about is None or one.id in about
     ]
 
 

@@ -23,6 +23,13 @@ def change(statement: str, *values: Any) -> int:
         return int(cursor.rowcount)
 
 
+def change_each(statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Runs it for each of the rows of values."""
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(statement, [[_value(value) for value in row] for row in rows])
+
+
 def ask(statement: str, *values: Any) -> list[tuple[Any, ...]]:
     """The rows that it gives. Each `%s` is one value, or for a list as many as it has (at least one): `IN (%s)`."""
     return list(each(statement, *values))

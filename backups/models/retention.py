@@ -46,6 +46,8 @@ class RetentionLook(models.Model):
     look_at = models.DateTimeField(db_index=True, help_text="Then the next week or month closes.")
     policy = models.PositiveIntegerField()
     years = models.PositiveIntegerField(help_text="The longest that anything of the stream is kept.")
+    weeks_to = models.DateField(null=True, help_text="The last night of the newest week that is decided.")
+    months_to = models.DateField(null=True, help_text="The last night of the newest month that is decided.")
     waits = models.CharField(max_length=500, blank=True, help_text="Why what is due does not go.")
 
 

@@ -64,11 +64,11 @@ def carry_out(vault: Vault, *, only: Iterable[uuid.UUID] | None = None, progress
             raise NoLocation("No location can be used: " + "; ".join(f"{name}: {why}" for name, why in troubles.items()))
         read_leases.forget_old(now)
         found = Pass()
-        streams = due.streams(policy, now)
-        wanted = set(streams if only is None else only)
-        for batch in batches_of([stream for stream in streams if stream in wanted]):
+        what = due.due(policy, now)
+        wanted = set(what.streams if only is None else only)
+        for batch in batches_of([stream for stream in what.streams if stream in wanted]):
             whole.keep()
-            _decide(batch, policy, now, whole, cleared, found)
+            _decide(batch, what.anew, policy, now, whole, cleared, found)
             progress(f"{found.looked_at} customers looked at, {found.sets} sets let go")
             _let_go(vault, places, batch, policy, cleared, whole, found)
     return found
@@ -79,10 +79,13 @@ def batches_of(streams: Sequence[uuid.UUID]) -> Iterable[Sequence[uuid.UUID]]:
         yield streams[start : start + TOGETHER]
 
 
-def _decide(batch: Sequence[uuid.UUID], policy: Policy, now: datetime, whole: Held, cleared: bool, found: Pass) -> None:
-    decided = [
-        deciding.decide(one, policy, now, is_excused=deciding.is_excused, clock_cleared=cleared) for one in facts.read(batch, policy)
-    ]
+def _decide(
+    batch: Sequence[uuid.UUID], anew: set[uuid.UUID], policy: Policy, now: datetime, whole: Held, cleared: bool, found: Pass
+) -> None:
+    in_part = facts.read_due([stream for stream in batch if stream not in anew], policy, now)
+    enough = [one for one in in_part if not deciding.needs_all(one, policy, now)]
+    read = enough + facts.read(sorted(set(batch) - {one.stream for one in enough}), policy)
+    decided = [deciding.decide(one, policy, now, is_excused=deciding.is_excused, clock_cleared=cleared) for one in read]
     found.periods += deciding.record(whole, decided)
     found.looked_at += len(decided)
     stopped = [one for one in decided if one.overdue and (one.waits or one.facts.held)]

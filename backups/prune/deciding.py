@@ -5,17 +5,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from backups import retention
-from backups.catalogue import batches
 from backups.leases import Held, fenced
 from backups.models import BackupSet, RetentionLook, Run, Slot
 from backups.policy import Policy
 from backups.prune.facts import Facts, Recorded
 from backups.retention import CLOCKS_PART, Choice, Decision
 from backups.slots import DAY, Period, Tier, night_of, periods
+from backups.statements import change_each
 
+_DATED = f"UPDATE {BackupSet._meta.db_table} SET goes_at = %s, kept_why = %s, kept_policy = %s WHERE id = %s"  # noqa: S608
 # When nothing more is owed to a stream, its periods are looked at so often all the same.
 AT_LEAST = timedelta(days=7)
 
@@ -67,22 +68,43 @@ def decide(
     replaced = [(retention.choose(choice.period, facts.sets, now), choice.set_id or "") for choice in damaged]
     standing = [choice for choice in facts.choices if choice not in damaged]
     choices = [*standing, *chosen, *(choice for choice, _ in replaced)]
-    decisions = retention.decided(facts.sets, choices, still_open, policy, facts.term, now, held=facts.held, read=frozenset(read))
+    about = _to_decide(facts, choices, now) if facts.partial else None
+    decisions = retention.decided(
+        facts.sets, choices, still_open, policy, facts.term, now, held=facts.held, read=frozenset(read), about=about
+    )
     look_at = min((period.closes_at(policy.zone) for period in still_open), default=now + AT_LEAST)
     waits = _waits(facts, now, clock_cleared)
     return Decided(facts, policy, now, tuple(chosen), frozenset(excused), tuple(replaced), tuple(decisions), look_at, waits)
+
+
+def needs_all(facts: Facts, policy: Policy, now: datetime) -> bool:
+    """Whether what was read of a stream in part does not do: the newest sets are not in it, or a period needs one that stands in."""
+    if not facts.tells_the_newest:
+        return True
+    closed, _ = _periods(facts, policy, now)
+    nights = [one.night for one in facts.sets if one.good and one.at <= now]
+    return any(all(period.distance(night) for night in nights) for period in closed)
+
+
+def _to_decide(facts: Facts, choices: Iterable[Choice], now: datetime) -> set[str]:
+    """The sets whose date came, and those that were just chosen."""
+    known = set(facts.choices)
+    fresh = {choice.set_id for choice in choices if choice not in known and choice.set_id is not None}
+    return fresh | {ident for ident, recorded in facts.recorded.items() if recorded.goes_at is None or recorded.goes_at < now}
 
 
 def _periods(facts: Facts, policy: Policy, now: datetime) -> tuple[list[Period], list[Period]]:
     """The weeks and months that are over and not decided, and those that are not over."""
     closed: list[Period] = []
     still_open: list[Period] = []
-    if facts.first is None:
+    if facts.first is None and not facts.decided_to:
         return closed, still_open
     # A set that was labelled in a zone further east may be of a night that has not begun here.
     newest = max([night_of(now, policy.zone), *(one.night for one in facts.sets if one.at <= now)])
     for tier in (Tier.WEEK, Tier.MONTH):
-        first = max(facts.first, facts.decided_to.get(tier, date.min) + DAY) if tier in facts.decided_to else facts.first
+        first = facts.decided_to[tier] + DAY if tier in facts.decided_to else facts.first
+        if first is None:
+            continue
         for period in periods(tier, first, min(facts.last or newest, newest)):
             (closed if period.closes_at(policy.zone) <= now else still_open).append(period)
     return closed, still_open
@@ -119,7 +141,7 @@ def record(lease: Held, decided: Sequence[Decided]) -> int:
             batch_size=500,
             update_conflicts=True,
             unique_fields=["stream"],
-            update_fields=["look_at", "policy", "years", "waits"],
+            update_fields=["look_at", "policy", "years", "weeks_to", "months_to", "waits"],
         )
     return len(slots)
 
@@ -163,9 +185,8 @@ def _date(decided: Iterable[Decided]) -> None:
         for decision in one.decisions:
             new = Recorded(decision.goes_at, by_age(decision), one.policy.number)
             if new != one.facts.recorded[decision.set_id]:
-                moved.append(BackupSet(pk=uuid.UUID(decision.set_id), goes_at=new.goes_at, kept_why=new.why, kept_policy=new.policy))
-    for batch in batches(moved):
-        BackupSet.objects.bulk_update(batch, ["goes_at", "kept_why", "kept_policy"])
+                moved.append((new.goes_at, new.why, new.policy, uuid.UUID(decision.set_id)))
+    change_each(_DATED, moved)
 
 
 def by_age(decision: Decision) -> str:
@@ -175,7 +196,16 @@ def by_age(decision: Decision) -> str:
 
 
 def _look(one: Decided) -> RetentionLook:
+    decided_to = dict(one.facts.decided_to)
+    for choice in one.chosen:
+        decided_to[choice.period.tier] = choice.period.last
     waits = ("a legal hold is open" if one.facts.held else one.waits) if one.overdue else ""
     return RetentionLook(
-        stream_id=one.facts.stream, look_at=one.look_at, policy=one.policy.number, years=one.facts.term.years, waits=waits[:500]
+        stream_id=one.facts.stream,
+        look_at=one.look_at,
+        policy=one.policy.number,
+        years=one.facts.term.years,
+        weeks_to=decided_to.get(Tier.WEEK),
+        months_to=decided_to.get(Tier.MONTH),
+        waits=waits[:500],
     )

@@ -4,6 +4,7 @@ was cut short. Nobody else is looked at."""
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Q
@@ -14,17 +15,25 @@ from backups.policy import Policy
 from subscriptions.models import Subscription
 
 
-def streams(policy: Policy, now: datetime) -> list[uuid.UUID]:
-    """All of them, in a fixed order."""
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The streams, in a fixed order; of those in `anew` every set is to be decided, of the others what is due."""
+
+    streams: list[uuid.UUID]
+    anew: set[uuid.UUID]
+
+
+def due(policy: Policy, now: datetime) -> Due:
+    """All of them."""
     made = BackupSet.objects.filter(state=BackupSet.State.MADE)
     found = set(made.filter(Q(goes_at__lt=now) | Q(goes_at=None)).order_by().values_list("stream", flat=True).distinct())
-    found |= set(RetentionLook.objects.filter(Q(look_at__lte=now) | ~Q(policy=policy.number)).values_list("stream", flat=True))
-    found |= _of_another_term(policy)
+    found |= set(RetentionLook.objects.filter(look_at__lte=now).values_list("stream", flat=True)) | cut_short()
+    anew = set(RetentionLook.objects.exclude(policy=policy.number).values_list("stream", flat=True)) | _of_another_term(policy)
     unknown = Stream.objects.filter(
         ~Exists(RetentionLook.objects.filter(stream=OuterRef("pk"))), Exists(made.filter(stream=OuterRef("pk")))
     )
-    found |= set(unknown.values_list("pk", flat=True))
-    return sorted(found | cut_short())
+    anew |= set(unknown.values_list("pk", flat=True))
+    return Due(sorted(found | anew), anew)
 
 
 def cut_short() -> set[uuid.UUID]:

@@ -10,14 +10,17 @@ from datetime import date, datetime
 
 from django.db.models import Count, Max, Min, Q
 
-from backups.models import BackupSet, Run, Slot
+from backups.catalogue import batches
+from backups.models import BackupSet, RetentionLook, Run, Slot
 from backups.policy import Policy
 from backups.retention import Choice, Stored, Term
-from backups.slots import Tier, period_called
+from backups.slots import DAY, Tier, night_of, period_called
 from subscriptions import holds
 from subscriptions.models import Customer, Subscription
 from subscriptions.terms import SubscriptionTerms, longest_years
 
+# Behind it lies every period that is not decided yet, of a stream that is looked at when it should be.
+RECENT = 45 * DAY
 _COLUMNS = (
     "pk",
     "stream",
@@ -56,19 +59,38 @@ class Facts:
     choices: list[Choice] = field(default_factory=list)
     decided_to: dict[Tier, date] = field(default_factory=dict)
 
+    partial: bool = False
+
     @property
     def damaged_choices(self) -> list[Choice]:
         """Periods whose set is still there and good no longer."""
         bad = {one.id for one in self.sets if not one.good}
         return [choice for choice in self.choices if choice.set_id in bad]
 
+    @property
+    def tells_the_newest(self) -> bool:
+        """Whether the newest good and the newest proved set are certainly among those that were read."""
+        return not self.partial or any(one.good and one.proved for one in self.sets)
+
 
 def read(streams: Sequence[uuid.UUID], policy: Policy) -> list[Facts]:
-    """The facts of these streams, in their order; four queries and one for the sets, however many they are."""
-    terms, held, nights = _terms(streams, policy), holds.held(streams), _nights(streams)
-    found = {stream: Facts(stream, terms[stream], stream in held, *nights.get(stream, (None, None))) for stream in streams}
-    _add_sets(found)
+    """The facts of these streams, in their order; a constant number of queries, however many they are."""
+    return _read(streams, policy, Q())
+
+
+def read_due(streams: Sequence[uuid.UUID], policy: Policy, now: datetime) -> list[Facts]:
+    """The same with the sets of the last weeks and those whose date came alone: `partial`."""
+    since = night_of(now, policy.zone) - RECENT
+    return _read(streams, policy, Q(goes_at__lt=now) | Q(goes_at=None) | Q(night__gte=since), partial=True)
+
+
+def _read(streams: Sequence[uuid.UUID], policy: Policy, sets: Q, *, partial: bool = False) -> list[Facts]:
+    terms, held, last = _terms(streams, policy), holds.held(streams), _last_days(streams)
+    found = {stream: Facts(stream, terms[stream], stream in held, None, last.get(stream), partial=partial) for stream in streams}
+    _add_sets(found, sets)
     _add_choices(found)
+    _add_decided(found)
+    _add_first_nights({stream: facts for stream, facts in found.items() if len(facts.decided_to) < 2})
     return list(found.values())
 
 
@@ -79,13 +101,8 @@ def _terms(streams: Iterable[uuid.UUID], policy: Policy) -> Mapping[uuid.UUID, T
     return {stream: Term(*longest_years(agreed.get(stream, ()), policy.longest_years)) for stream in streams}
 
 
-def _nights(streams: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[date, date | None]]:
-    """From its first owed night (or its first set, where somebody asked for one before) to the last day of its last subscription."""
-    owed = Run.objects.filter(stream__in=streams, kind=Run.Kind.BACKUP).order_by().values_list("stream").annotate(Min("night"))
-    first: dict[uuid.UUID, date] = dict(owed)
-    made = BackupSet.objects.filter(stream__in=streams).order_by().values_list("stream").annotate(Min("night"))
-    for stream, night in made:
-        first.setdefault(stream, night)
+def _last_days(streams: Sequence[uuid.UUID]) -> dict[uuid.UUID, date]:
+    """The last day of the last subscription of those that have ended, or will."""
     ended = (
         Customer.objects.filter(pk__in=streams)
         .order_by()
@@ -93,12 +110,11 @@ def _nights(streams: Sequence[uuid.UUID]) -> dict[uuid.UUID, tuple[date, date | 
             last=Max("subscriptions__end"), endless=Count("subscriptions", filter=Q(subscriptions__end=None)), agreed=Count("subscriptions")
         )
     )
-    last = {pk: end for pk, end, endless, agreed in ended.values_list("pk", "last", "endless", "agreed") if agreed and not endless}
-    return {stream: (night, last.get(stream)) for stream, night in first.items()}
+    return {pk: end for pk, end, endless, agreed in ended.values_list("pk", "last", "endless", "agreed") if agreed and not endless}
 
 
-def _add_sets(found: dict[uuid.UUID, Facts]) -> None:
-    made = BackupSet.objects.filter(stream__in=list(found), state=BackupSet.State.MADE).order_by("stream", "started_at")
+def _add_sets(found: dict[uuid.UUID, Facts], which: Q) -> None:
+    made = BackupSet.objects.filter(which, stream__in=list(found), state=BackupSet.State.MADE).order_by("stream", "started_at")
     proved = BackupSet.Proof.PROVED.value
     for pk, stream, night, snapshot_at, started_at, protected_at, damaged_at, proof, goes_at, why, policy in made.values_list(*_COLUMNS):
         ident, facts = str(pk), found[stream]
@@ -108,12 +124,29 @@ def _add_sets(found: dict[uuid.UUID, Facts]) -> None:
 
 
 def _add_choices(found: dict[uuid.UUID, Facts]) -> None:
-    """Those whose set is still there; and how far each tier is decided, for that is never done anew."""
-    slots = Slot.objects.filter(stream__in=list(found)).order_by("stream", "first")
-    standing = slots.filter(backup_set__state=BackupSet.State.MADE)
-    for stream, key, backup_set, nights_off in standing.values_list("stream", "key", "backup_set", "nights_off"):
-        found[stream].choices.append(Choice(period_called(key), str(backup_set), nights_off))
+    """What the sets were chosen for."""
+    read_here = {ident: facts for facts in found.values() for ident in facts.recorded}
+    for batch in batches([uuid.UUID(ident) for ident in read_here]):
+        slots = Slot.objects.filter(backup_set__in=batch).order_by("first")
+        for key, pk, nights_off in slots.values_list("key", "backup_set", "nights_off"):
+            read_here[str(pk)].choices.append(Choice(period_called(key), str(pk), nights_off))
+
+
+def _add_decided(found: dict[uuid.UUID, Facts]) -> None:
+    """How far each tier is decided, for that is never done anew."""
+    for stream, weeks, months in RetentionLook.objects.filter(pk__in=list(found)).values_list("pk", "weeks_to", "months_to"):
+        decided = {Tier.WEEK: weeks, Tier.MONTH: months}
+        found[stream].decided_to = {tier: last for tier, last in decided.items() if last is not None}
+    unknown = [stream for stream, facts in found.items() if len(facts.decided_to) < 2]
     for tier in (Tier.WEEK, Tier.MONTH):
-        decided = slots.order_by().filter(key__startswith=f"{tier}:").values_list("stream").annotate(Max("last"))
-        for stream, last in decided:
+        slots = Slot.objects.filter(stream__in=unknown, key__startswith=f"{tier}:").order_by()
+        for stream, last in slots.values_list("stream").annotate(Max("last")):
             found[stream].decided_to[tier] = last
+
+
+def _add_first_nights(found: dict[uuid.UUID, Facts]) -> None:
+    """From its first owed night, or its first set, where somebody asked for one before."""
+    owed = Run.objects.filter(stream__in=list(found), kind=Run.Kind.BACKUP).order_by().values_list("stream").annotate(Min("night"))
+    made = BackupSet.objects.filter(stream__in=list(found)).order_by().values_list("stream").annotate(Min("night"))
+    for stream, night in [*made, *owed]:
+        found[stream].first = night

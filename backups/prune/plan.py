@@ -42,7 +42,7 @@ class Planned:
 def plans(at: datetime, only: Sequence[uuid.UUID] | None = None) -> Iterator[Planned]:
     """What a pass at that moment would do: for these streams, else for all at which something is due."""
     policy = in_force(policies.versions(), at)
-    for batch in batches_of(due.streams(policy, at) if only is None else list(only)):
+    for batch in batches_of(due.due(policy, at).streams if only is None else list(only)):
         names = dict(Stream.objects.filter(pk__in=batch).values_list("pk", "name"))
         sizes = BackupSet.objects.filter(stream__in=batch, state=BackupSet.State.MADE).values_list("pk", "new_bytes")
         new_bytes = {str(pk): size for pk, size in sizes}

@@ -1,8 +1,8 @@
-"""`python -m tests.bench [WHAT] [sqlite|postgresql]`: full_set, small_customers, up_to_the_second, any_second, loading, verifying; all when
-none is named.
+"""`python -m tests.bench [WHAT] [sqlite|postgresql]`: full_set, small_customers, up_to_the_second, any_second, loading, verifying,
+retention; all when none is named.
 
-L2L_BENCH_RECORDS, L2L_BENCH_CUSTOMERS, L2L_BENCH_IDLE_CUSTOMERS, L2L_BENCH_ROWS and L2L_BENCH_CHANGES make it larger or smaller. Each
-measurement runs in a process and a home of its own, so that its memory is its own.
+L2L_BENCH_RECORDS, L2L_BENCH_CUSTOMERS, L2L_BENCH_IDLE_CUSTOMERS, L2L_BENCH_MANY_CUSTOMERS, L2L_BENCH_ROWS and L2L_BENCH_CHANGES make it
+larger or smaller. Each measurement runs in a process and a home of its own, so that its memory is its own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ WHAT = {
     "any_second": ("L2L_BENCH_RECORDS", "1000000"),
     "loading": ("L2L_BENCH_ROWS", "300000"),
     "verifying": ("L2L_BENCH_CHANGES", "200000"),
+    "retention": ("L2L_BENCH_MANY_CUSTOMERS", "10000"),
 }
 # Brings the database that it is about.
 BRINGS_ITS_OWN = ("loading",)
