@@ -78,11 +78,11 @@ def _planned(cursor: Any, protected: Protected, images: int, connection: BaseDat
     """PostgreSQL takes the stream's rows out of the tables and hashes them, in memory as long as they are few. Of a stream that most of the
     rows belong to it would hash one whole side through files on disk: both have an index in the order of the key, and merging them
     takes half the time (measured). Not where the way to the customer is a join itself. After trouble the transaction is over."""
-    if connection.vendor != "postgresql":
+    if connection.vendor != "postgresql" or images <= MANY:
         yield
         return
-    settings = {"jit": "off", "max_parallel_workers_per_gather": "0", "work_mem": f"'{MEMORY}'"}
-    if images > MANY and len(protected.hops) < 2 and images * 2 > _about_rows(cursor, protected):
+    settings = {"work_mem": f"'{MEMORY}'"}
+    if len(protected.hops) < 2 and images * 2 > _about_rows(cursor, protected):
         settings["enable_hashjoin"] = "off"
     cursor.execute("; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items()))
     yield

@@ -91,6 +91,10 @@ class Snapshot:
         return self.connection.chunked_cursor()
 
 
+# What a snapshot asks reads a stream by its indexes, once: compiling it, or starting workers for it, takes longer than it saves (measured).
+_PLAIN_PLANS = "SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
+
+
 class _Kept(local):
     """This thread's connection for snapshots, while it keeps one."""
 
@@ -142,7 +146,7 @@ def _begin(connection: BaseDatabaseWrapper, exported: str = "") -> None:
     connection.ensure_connection()
     if connection.vendor == "postgresql":
         connection.set_autocommit(False)
-        _execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        _execute(connection, f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {_PLAIN_PLANS}")
     else:
         _execute(connection, "BEGIN DEFERRED")
     if exported:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,7 +22,7 @@ from audit.models import JournalRow, RowShape, Stream
 from audit.models.evidence import AppendedModel
 from audit.row_sql import row_text
 from backups.snapshot import Snapshot, one_connection, snapshot
-from subscriptions.models import Customer, DataRecord, Link
+from subscriptions.models import Customer, DataRecord, LegalHold, Link, Subscription
 from tests.factory.models import Downtime, Line, Site
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -139,7 +139,10 @@ def parents(acme: Any) -> dict[Model, Any]:
     site = Site.objects.create(customer=acme, name="Kassel")
     line = Line.objects.create(site=site, name="Line 1")
     shape = shape_of(registry.of(Site))
-    return {Customer: acme.pk, Stream: acme.pk, RowShape: shape.pk, Site: site.pk, Line: line.pk, **_users()}
+    day, moment = date(2026, 9, 1), datetime(2026, 3, 1, tzinfo=UTC)
+    hold = LegalHold.objects.create(customer=acme, holder="A court", basis="12 O 34/26", review_on=day, placed_by="ada", placed_at=moment)
+    ours = {Customer: acme.pk, Subscription: acme.subscriptions.get().pk, LegalHold: hold.pk, Site: site.pk, Line: line.pk}
+    return {Stream: acme.pk, RowShape: shape.pk, **ours, **_users()}
 
 
 def _users() -> dict[Model, Any]:

@@ -43,8 +43,8 @@ def measure(customers: int, folder: Path) -> None:
     few = list(RetentionLook.objects.values_list("stream", flat=True)[: max(customers // 100, 1)])
     BackupSet.objects.filter(stream__in=few, goes_at__lt=tonight + 2 * DAY).update(goes_at=now - DAY)
     _pass("one customer in a hundred has a set due", policy, tonight, figures)
-    _pass("a day later: each customer has a night's set due", policy, now + DAY, figures)
-    _pass("ten days later: a week closes for each", policy, now + 10 * DAY, figures)
+    _pass("two nights later: each customer has a set due", policy, now + 2 * DAY, figures)
+    _pass("a week later: seven are due, and a week closes for each", policy, now + 9 * DAY, figures)
     show("memory at most", peak_mib(), "MiB")
 
 
@@ -97,7 +97,8 @@ def _looked_at(
 
 
 def _fill(customers: int, now: datetime) -> int:
-    """Customers with four weeks of nights, a year of weeks and a year more of months, as they stand after two years."""
+    """Customers with four weeks of nights, a year of weeks and a year more of months, as they stand after two years; and the nights that
+    the later passes look at."""
     streams = [Stream(id=uuid.uuid4(), name=f"customer-{number}") for number in range(customers)]
     Stream.objects.bulk_create(streams, batch_size=2000)
     nights = list(_nights(now))
@@ -119,7 +120,7 @@ def _fill(customers: int, now: datetime) -> int:
 
 def _nights(now: datetime) -> Iterator[tuple[date, datetime, list[Period]]]:
     tonight = now.replace(hour=22, minute=0, second=0, microsecond=0) - DAY
-    for age in range(730):
+    for age in range(-9, 730):
         at = tonight - age * DAY
         night = at.date()
         closed = [period for period in (week_of(night), month_of(night)) if period.last == night and period.closes_at(ZONE) <= now]
