@@ -38,7 +38,7 @@ test-slow: setup-dev
 	$(BIN)/python -m tests.both_databases -m "slow and not waiting"
 
 test-waiting: setup-dev
-	$(BIN)/python -m tests.both_databases --only sqlite -n 8 -m "waiting"
+	$(BIN)/python -m tests.both_databases --only sqlite -n 4 -m "waiting"
 
 lint: setup-dev
 	$(BIN)/ruff check .
