@@ -151,7 +151,7 @@ def _leader(home: Home, shippers: Shippers, other_than: str) -> str:
     raise AssertionError(f"nobody leads: {shippers.said.read_text()[-2000:]}")
 
 
-OUTAGE = 15.0
+OUTAGE = float(os.environ.get("OUTAGE_SECONDS") or 15.0)
 CAUGHT_UP = 3.0
 AGES = """
 from django.utils import timezone
