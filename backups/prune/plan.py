@@ -15,7 +15,7 @@ from backups.policy import Policy, in_force
 from backups.prune import deciding, due, facts
 from backups.prune.carrying_out import batches_of
 from backups.prune.deciding import Decided
-from backups.retention import Decision, Moved, Stored, what_if
+from backups.retention import Decision, Moved, Stored, Term, what_if
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,15 @@ def shift(old: Policy, new: Policy, now: datetime) -> Shift:
             moved = what_if(one.sets, one.choices, (old, one.term), (new, other.term), now)
             found.sets += len(one.sets)
             _count(found, moved, sizes, now)
+    return found
+
+
+def shift_of_term(stream: uuid.UUID, old: Term, new: Term, policy: Policy, now: datetime) -> Shift:
+    """What another term would mean for the sets of one customer."""
+    sizes = dict(BackupSet.objects.filter(stream=stream, state=BackupSet.State.MADE).values_list("pk", "new_bytes"))
+    [one] = facts.read([stream], policy)
+    found = Shift(sets=len(one.sets))
+    _count(found, what_if(one.sets, one.choices, (policy, old), (policy, new), now), sizes, now)
     return found
 
 
