@@ -116,7 +116,8 @@ def plan_of(subscription: Subscription, values: Mapping[str, Any]) -> dict[str, 
 def in_words(plan: dict[str, Any]) -> str:
     """`years that data is kept: standard → 7; last day: open-ended → 2027-12-31`"""
     return "; ".join(
-        f"{LABELS[one['name']]}: {_word(one['name'], one['old'])} → {_word(one['name'], one['new'])}" for one in plan["changes"]
+        f"{LABELS[one['name']]}: {value_in_words(one['name'], one['old'])} → {value_in_words(one['name'], one['new'])}"
+        for one in plan["changes"]
     )
 
 
@@ -133,7 +134,8 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _word(name: str, value: Any) -> str:
+def value_in_words(name: str, value: Any) -> str:
+    """A value of a plan as people read it."""
     if value is None:
         return "open-ended" if name == "end" else "standard"
     return str(value)
@@ -207,6 +209,11 @@ def cancel(asked: TermChangeRequest, *, by: Any, why: str, now: datetime) -> Ter
     return two_person.cancel(asked, by=by, why=why, now=now)
 
 
+def is_moved(asked: TermChangeRequest) -> bool:
+    """Whether the terms are no longer those that the request would change: it is void as soon as somebody acts on it."""
+    return two_person.digest_of(_plan_now(asked)) != asked.plan_digest
+
+
 def finish(approved: TermChangeRequest, *, now: datetime) -> Subscription:
     """The subscription as an approved request has it, when its day has come; once, in the name of who asked.
 
@@ -275,7 +282,7 @@ def _write(stored: Subscription, plan: dict[str, Any], *, approved_by: Any) -> N
     for name, value in new.items():
         setattr(stored, name, Subscription._meta.get_field(name).to_python(value))
     stored.save_terms()
-    facts: dict[str, str | None] = {FACTS[name]: _word(name, value) for name, value in new.items()}
+    facts: dict[str, str | None] = {FACTS[name]: value_in_words(name, value) for name, value in new.items()}
     facts["approved_by"] = approved_by.get_username() if approved_by else None
     record(Event.TERMS_CHANGED, subject=stored, customer=stored.customer_id, facts=facts)
 
