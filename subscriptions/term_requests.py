@@ -42,7 +42,6 @@ from subscriptions.terms import AGREED, SHORTER_BEGINS_AFTER, SubscriptionTerms,
 CHANGES_TERMS = TermChangeRequest.permission("add")
 UNDECIDED = (State.REQUESTED, State.APPROVED)
 FACTS = {"end": "end", "agreed_retention_years": "years", "agreed_destruction_days": "days"}
-LABELS = {"end": "last day", "agreed_retention_years": "years that data is kept", "agreed_destruction_days": "days until destruction"}
 
 Agreed = tuple[SubscriptionTerms, ...]
 
@@ -116,7 +115,7 @@ def plan_of(subscription: Subscription, values: Mapping[str, Any]) -> dict[str, 
 def in_words(plan: dict[str, Any]) -> str:
     """`years that data is kept: standard → 7; last day: open-ended → 2027-12-31`"""
     return "; ".join(
-        f"{LABELS[one['name']]}: {value_in_words(one['name'], one['old'])} → {value_in_words(one['name'], one['new'])}"
+        f"{label_of(one['name'])}: {value_in_words(one['name'], one['old'])} → {value_in_words(one['name'], one['new'])}"
         for one in plan["changes"]
     )
 
@@ -132,6 +131,11 @@ def _changed(subscription: Subscription, values: Mapping[str, Any]) -> Subscript
 
 def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
+
+
+def label_of(name: str) -> str:
+    """A term as people call it."""
+    return str(Subscription._meta.get_field(name).verbose_name)
 
 
 def value_in_words(name: str, value: Any) -> str:

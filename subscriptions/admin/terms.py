@@ -189,7 +189,7 @@ def shown(found: WhatIf, subscription: Subscription) -> dict[str, Any]:
         "found": found,
         "differences": [
             (
-                term_requests.LABELS[one["name"]],
+                term_requests.label_of(one["name"]),
                 *(term_requests.value_in_words(one["name"], one[when]) for when in ("old", "new")),
                 one["shorter"],
             )

@@ -100,13 +100,18 @@ class Subscription(audit.TrackedModel):
     start = models.DateField()
     end = models.DateField("last day", null=True, blank=True, help_text="Empty while it runs without an agreed end.")
     agreed_retention_years = models.PositiveSmallIntegerField(
+        "years that data is kept",
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text="Years that data is kept, when the agreement says so; empty: for the subscription or 20 years, whichever is first.",
+        help_text="When the agreement says so; empty: for the subscription or 20 years, whichever is first.",
     )
     agreed_destruction_days = models.PositiveSmallIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(365)], help_text="Days until destruction; empty: 30."
+        "days until destruction",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(365)],
+        help_text="After the receipt of the returned data, when the agreement says so; empty: 30.",
     )
     return_format = models.CharField(max_length=20, choices=ReturnFormat, default=ReturnFormat.CSV_AND_JSON)
     return_days = models.PositiveSmallIntegerField(default=30, help_text="Days within which the data is returned after the end.")

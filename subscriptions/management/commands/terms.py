@@ -106,7 +106,7 @@ class Command(BackOfficeCommand):
     def _show(self, subscription: Subscription, *more: str) -> None:
         requests = list(subscription.term_requests.select_related("requested_by", "approved_by"))
         words = "; ".join(
-            f"{term_requests.LABELS[name]} {term_requests.value_in_words(name, getattr(subscription, name))}" for name in AGREED
+            f"{term_requests.label_of(name)} {term_requests.value_in_words(name, getattr(subscription, name))}" for name in AGREED
         )
         lines = [f"{subscription.agreement_number}, {subscription.customer.code}: {words}"]
         self.report([*lines, *(_line(one) for one in requests), *more], _document(subscription, requests))
