@@ -20,6 +20,7 @@ from subscriptions.models import Customer, Subscription, TermChangeRequest
 from subscriptions.onboarding import add_customer
 from subscriptions.term_effects import Effect
 from subscriptions.term_requests import (
+    Begun,
     TermsNotMade,
     TermsRefused,
     approve,
@@ -32,6 +33,7 @@ from subscriptions.term_requests import (
     request_change,
     what_if,
 )
+from tests.audit.test_freezes import Elsewhere, two_connections, writer_under_way
 
 NOW = datetime.now(UTC)
 WEEK = timedelta(days=7)
@@ -336,3 +338,46 @@ def test_the_plan_says_what_it_is_bound_to(agreed: Subscription, acme: Customer)
         "before": {"end": None, "agreed_retention_years": None, "agreed_destruction_days": None},
         "changes": [{"name": "end", "old": None, "new": "2027-12-31", "shorter": True}],
     }
+
+
+class TestTwoConnections:
+    pytestmark = two_connections
+
+    def test_of_two_processes_one_makes_it(self, people: dict[str, User], agreed: Subscription) -> None:
+        asked = approved(people, agreed)
+        with writer_under_way(lambda: make_due(NOW + WEEK)) as (first, may_commit):
+            second = Elsewhere(lambda: make_due(NOW + WEEK))
+            assert second.waits_for_a_lock()
+            may_commit.set()
+            assert first.ended() == Begun(made=[asked.pk])
+            assert isinstance(second.ended(), Begun) and second.ended().made == []  # type: ignore[attr-defined]
+        assert stored().agreed_retention_years == 7 and Event.objects.filter(event="terms:changed").count() == 1
+        assert TermChangeRequest.objects.get().state == "executed"
+
+    def test_who_cancels_while_it_is_being_made_is_told_that_it_is_too_late(self, people: dict[str, User], agreed: Subscription) -> None:
+        asked = approved(people, agreed)
+        with writer_under_way(lambda: make_due(NOW + WEEK)) as (_, may_commit):
+            late = Elsewhere(lambda: cancel(asked, by=people["ada"], why="they stay", now=NOW + WEEK))
+            assert late.waits_for_a_lock()
+            may_commit.set()
+            assert isinstance(late.ended(), NotAllowed)
+        assert stored().agreed_retention_years == 7
+
+    def test_what_was_cancelled_in_the_last_moment_is_not_made(self, people: dict[str, User], agreed: Subscription) -> None:
+        asked = approved(people, agreed)
+        with writer_under_way(lambda: cancel(asked, by=people["rita"], why="they stay", now=NOW + WEEK)) as (_, may_commit):
+            worker = Elsewhere(lambda: make_due(NOW + WEEK))
+            assert worker.waits_for_a_lock()
+            may_commit.set()
+            assert worker.ended() == Begun()
+        assert stored().agreed_retention_years is None and TermChangeRequest.objects.get().state == "cancelled"
+
+    def test_a_plain_save_waits_for_the_change_and_brings_no_old_term_back(self, people: dict[str, User], agreed: Subscription) -> None:
+        old = stored()
+        old.plan = "gold"
+        with writer_under_way(lambda: at_once(people, agreed, agreed_retention_years=30)) as (_, may_commit):
+            late = Elsewhere(old.save)
+            assert late.waits_for_a_lock()
+            may_commit.set()
+            assert isinstance(late.ended(), BypassRefused)
+        assert (stored().agreed_retention_years, stored().plan) == (30, "")
