@@ -31,13 +31,14 @@ def _sentences(old: Term, new: Term, found: Shift) -> list[str]:
     if old.years == new.years:
         return [f"Backup sets are kept as now, at most {old.why}."]
     some = "one backup set" if found.sets == 1 else f"{found.sets} backup sets"
+    earlier = f"{found.earlier} would go earlier" + (f" ({in_units(found.earlier_bytes)} first stored for them)" if found.earlier else "")
     sentences = [
         f"No backup set is kept for longer than {new.why}; now: {old.why}.",
-        f"Of {some}, {found.earlier} would go earlier and {found.later} later.",
+        f"Of {some}, {earlier} and {found.later} later.",
     ]
     if found.at_once:
+        size = in_units(found.at_once_bytes)
         sentences.append(
-            f"{found.at_once} of them would go as soon as it begins; {in_units(found.at_once_bytes)} were stored for "
-            f"{'it' if found.at_once == 1 else 'them'} alone. What a legal hold keeps stays."
+            f"As soon as it begins {found.at_once} of them would go ({size} first stored for them). What a legal hold keeps stays."
         )
     return sentences

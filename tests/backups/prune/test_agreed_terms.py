@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import Sum
 
 from audit.grants import grant_role
 from audit.roles import Role
@@ -84,12 +85,12 @@ def test_what_it_would_do_to_the_sets_is_told_before(vault: Vault, acme: Any, ni
     carrying_out.carry_out(vault)
     found = term_requests.what_if(acme.subscriptions.get(), now=clock(), agreed_retention_years=1)
     (effect,) = found.effects
-    stored = in_units(BackupSet.objects.get(pk=of_the_month.pk).new_bytes)
+    size, both = BackupSet.objects.get(pk=of_the_month.pk).new_bytes, BackupSet.objects.filter(state="made").aggregate(Sum("new_bytes"))
     assert effect.sooner == 2  # the newest stands in for the months between them
     assert effect.sentences == (
         "No backup set is kept for longer than 1 year, as agreed in acme-1; now: 20 years, the standard.",
-        "Of 2 backup sets, 2 would go earlier and 0 later.",
-        f"1 of them would go as soon as it begins; {stored} were stored for it alone. What a legal hold keeps stays.",
+        f"Of 2 backup sets, 2 would go earlier ({in_units(both['new_bytes__sum'])} first stored for them) and 0 later.",
+        f"As soon as it begins 1 of them would go ({in_units(size)} first stored for them). What a legal hold keeps stays.",
     )
     longer = term_requests.what_if(acme.subscriptions.get(), now=clock(), agreed_retention_years=30)
     assert longer.effects[0].sentences[1] == "Of 2 backup sets, 0 would go earlier and 2 later." and not longer.shorter
