@@ -52,6 +52,7 @@ class Event(StrEnum):
     GRANT_ENDED = "grant:ended"
     CUSTOMER_ADDED = "customer:added"
     POLICY_CHANGED = "policy:changed"
+    TERMS_CHANGED = "terms:changed"
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
     PROOF_FAILED = "proof:failed"
@@ -103,6 +104,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.GRANT_ENDED: frozenset({"person", "role", "expired"}),
     Event.CUSTOMER_ADDED: frozenset({"code"}),
     Event.POLICY_CHANGED: frozenset({"version", "approved_by"}),
+    Event.TERMS_CHANGED: frozenset({"end", "years", "days", "approved_by"}),
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
     Event.PROOF_FAILED: frozenset({"night", "set", "altered", "unknown", "back", "gone", "chain"}),

@@ -34,6 +34,7 @@ LIVE_RESTORES = "l2l_backups.{}_liverestorerequest"
 SEES_HOLDS = ("l2l_subscriptions.view_legalhold", "l2l_subscriptions.view_holdreleaserequest")
 PLACES_HOLDS = "l2l_subscriptions.add_legalhold"
 RELEASES_OF_HOLDS = "l2l_subscriptions.{}_holdreleaserequest"
+CHANGES_OF_TERMS = "l2l_subscriptions.{}_termchangerequest"
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
@@ -45,6 +46,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_HOLDS,
         PLACES_HOLDS,
         RELEASES_OF_HOLDS.format("add"),
+        *(CHANGES_OF_TERMS.format(verb) for verb in ("view", "add")),
         "l2l_backups.add_itemexport",
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
@@ -57,6 +59,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *(LIVE_RESTORES.format(verb) for verb in ("view", "approve")),
         *SEES_HOLDS,
         RELEASES_OF_HOLDS.format("approve"),
+        *(CHANGES_OF_TERMS.format(verb) for verb in ("view", "approve")),
     ),
     Role.BACKUP_OPERATOR: (
         *OF_CUSTOMERS,
@@ -83,6 +86,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         CHANGES_OF_POLICY.format("view"),
         LIVE_RESTORES.format("view"),
         *SEES_HOLDS,
+        CHANGES_OF_TERMS.format("view"),
         "auth.view_user",
         "auth.view_group",
     ),

@@ -64,6 +64,10 @@ class TwoPersonAdmin(BackOfficeAdmin):
         """What this person may do with it now: name, label, whether it ends the request."""
         return _steps(asked, user)
 
+    def effect_of_approval(self, asked: TwoPersonRequest) -> str:
+        """What the second person is told before deciding."""
+        return "With your approval it is done at once."
+
     def carry_out(self, asked: TwoPersonRequest, *, by: Any, password: str) -> str:
         """Approves, and does what was asked for; what to tell of it."""
         raise NotImplementedError
@@ -110,7 +114,7 @@ class TwoPersonAdmin(BackOfficeAdmin):
         asked = self._asked(request, object_id, "approve")
         decision = Decision(
             f"Approve: {asked.what}?",
-            (f"{asked.requested_by} asked for this: {asked.why}", "With your approval it is done at once."),
+            (f"{asked.requested_by} asked for this: {asked.why}", self.effect_of_approval(asked)),
             "Approve",
             self.url("change", asked.pk),
             details=self.plan_template,

@@ -11,6 +11,9 @@ class BackupsConfig(AppConfig):
     def ready(self) -> None:
         from audit.history_pages import register_keeper
         from backups import whereabouts
+        from backups.prune import agreed_terms
+        from subscriptions import term_effects
 
         give_back_large_blocks()
         register_keeper(whereabouts.kept)
+        term_effects.register(agreed_terms.on_sets)

@@ -9,11 +9,15 @@ from __future__ import annotations
 import calendar
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import MAXYEAR, date
+from datetime import MAXYEAR, date, timedelta
 from enum import StrEnum
 
 STANDARD_YEARS = 20
 STANDARD_DESTRUCTION_DAYS = 30
+# What lets data go sooner takes effect so long after its approval.
+SHORTER_BEGINS_AFTER = timedelta(days=7)
+# The columns of a subscription that say how long data is kept.
+AGREED = ("end", "agreed_retention_years", "agreed_destruction_days")
 
 
 class Rule(StrEnum):
@@ -82,6 +86,41 @@ def destruction_days(subscriptions: Sequence[SubscriptionTerms]) -> DestructionD
         raise ValueError("A customer without a subscription has no terms: add the subscription first.")
     last_end = max(terms.end or date.max for terms in subscriptions)
     return min((_destruction(terms) for terms in subscriptions if (terms.end or date.max) == last_end), key=lambda one: one.days)
+
+
+@dataclass(frozen=True, slots=True)
+class TermChange:
+    """One of `AGREED` before and after. `shorter`: by it data may go sooner than was agreed."""
+
+    name: str
+    old: date | int | None
+    new: date | int | None
+    shorter: bool
+
+
+def changes(old: SubscriptionTerms, new: SubscriptionTerms) -> list[TermChange]:
+    """What differs, in the order of `AGREED`. When nothing of it is shorter, no item is kept for less long, whenever it last changed."""
+    shorter = {
+        "end": new.end is not None and (old.end is None or new.end < old.end),
+        "agreed_retention_years": _keeps_less(old.agreed_retention_years, new),
+        "agreed_destruction_days": _days(new) < _days(old),
+    }
+    return [
+        TermChange(name, getattr(old, name), getattr(new, name), shorter[name])
+        for name in AGREED
+        if getattr(old, name) != getattr(new, name)
+    ]
+
+
+def _keeps_less(years: int | None, new: SubscriptionTerms) -> bool:
+    """By the standard the end of the subscription counts too, which no agreed years heed."""
+    if new.agreed_retention_years is not None:
+        return new.agreed_retention_years < (STANDARD_YEARS if years is None else years)
+    return years is not None and (years > STANDARD_YEARS or new.end is not None)
+
+
+def _days(terms: SubscriptionTerms) -> int:
+    return STANDARD_DESTRUCTION_DAYS if terms.agreed_destruction_days is None else terms.agreed_destruction_days
 
 
 def years_after(day: date, years: int) -> date:

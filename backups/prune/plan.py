@@ -15,7 +15,7 @@ from backups.policy import Policy, in_force
 from backups.prune import deciding, due, facts
 from backups.prune.carrying_out import batches_of
 from backups.prune.deciding import Decided
-from backups.retention import Decision, Moved, Stored, what_if
+from backups.retention import Decision, Moved, Stored, Term, what_if
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,12 @@ def document(planned: Planned) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Shift:
-    """What another policy would mean for all sets together: how many would go earlier or later, and how many of the former at once, with
-    the stored bytes that they alone added."""
+    """What another policy would mean for all sets together: how many would go earlier or later, and how many of the former at once; of
+    those that go earlier or at once with the stored bytes that they alone added."""
 
     sets: int = 0
     earlier: int = 0
+    earlier_bytes: int = 0
     later: int = 0
     at_once: int = 0
     at_once_bytes: int = 0
@@ -105,10 +106,25 @@ def shift(old: Policy, new: Policy, now: datetime) -> Shift:
     return found
 
 
+def shift_of_term(stream: uuid.UUID, old: Term, new: Term, policy: Policy, now: datetime) -> Shift:
+    """What another term would mean for the sets of one customer."""
+    sizes = dict(BackupSet.objects.filter(stream=stream, state=BackupSet.State.MADE).values_list("pk", "new_bytes"))
+    [one] = facts.read([stream], policy)
+    found = Shift(sets=len(one.sets))
+    _count(found, what_if(one.sets, one.choices, (policy, old), (policy, new), now), sizes, now)
+    return found
+
+
 def _count(found: Shift, moved: Sequence[Moved], sizes: dict[uuid.UUID, int], now: datetime) -> None:
-    found.earlier += sum(one.new < one.old for one in moved)
+    earlier = [one for one in moved if one.new < one.old]
+    found.earlier += len(earlier)
+    found.earlier_bytes += _bytes_of(earlier, sizes)
     found.later += sum(one.new > one.old for one in moved)
     at_once = [one for one in moved if one.new < now <= one.old]
     found.at_once += len(at_once)
-    found.at_once_bytes += sum(sizes.get(uuid.UUID(one.set_id), 0) for one in at_once)
+    found.at_once_bytes += _bytes_of(at_once, sizes)
     found.customers += bool(moved)
+
+
+def _bytes_of(moved: Sequence[Moved], sizes: dict[uuid.UUID, int]) -> int:
+    return sum(sizes.get(uuid.UUID(one.set_id), 0) for one in moved)

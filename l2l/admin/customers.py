@@ -34,7 +34,7 @@ from backups.models import BackupSet, LiveRestore, LiveRestoreRequest, Location,
 from l2l.admin.finding import FindingPages
 from l2l.admin.timeline import page_of
 from subscriptions import holds, terms
-from subscriptions.admin import state_of
+from subscriptions.admin import change_terms_url, open_requests, state_of
 from subscriptions.models import Customer, Export, LegalHold, Subscription
 from subscriptions.onboarding import add_customer
 
@@ -184,7 +184,8 @@ class CustomerAdmin(FindingPages):
             original=customer,
             customer=customer,
             stream=Stream.objects.filter(pk=customer.pk).first(),
-            subscriptions=[(one, state_of(one)) for one in subscriptions],
+            subscriptions=[(one, state_of(one), change_terms_url(one, request.user)) for one in subscriptions],
+            term_requests=open_requests(customer, request.user),
             kept=kept(subscriptions, last_change.date() if last_change else None, on_hold=bool(open_holds)),
             last_change=last_change,
             contents=content_counts(customer, request.user),

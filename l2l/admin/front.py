@@ -27,7 +27,7 @@ from backups.models import BackupSet, LiveRestoreRequest, Location, PolicyChange
 from backups.slots import night_of
 from subscriptions.admin import of_visible_customers
 from subscriptions.holds import due_for_review
-from subscriptions.models import Customer, HoldReleaseRequest
+from subscriptions.models import Customer, HoldReleaseRequest, TermChangeRequest
 
 NIGHTS_SHOWN = 30
 NIGHT_TODOS = 5
@@ -189,6 +189,8 @@ def _requests_to_decide(user: Any) -> Iterator[Todo]:
     yield from _to_decide(user, PolicyChangeRequest, PolicyChangeRequest.objects.all(), "to change the backup policy: ")
     yield from _to_decide(user, LiveRestoreRequest, of_visible_customers(user, LiveRestoreRequest.objects.all(), "customer"), "to ")
     yield from _to_decide(user, HoldReleaseRequest, of_visible_customers(user, HoldReleaseRequest.objects.all(), "hold__customer"), "to ")
+    terms = of_visible_customers(user, TermChangeRequest.objects.all(), "subscription__customer")
+    yield from _to_decide(user, TermChangeRequest, terms, "to change what was agreed: ")
 
 
 def _hold_todos(user: Any) -> Iterator[Todo]:

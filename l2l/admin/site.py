@@ -24,6 +24,12 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         [
             ("Customers", "apartment", "l2l_subscriptions_customer_changelist", "l2l_subscriptions.view_customer"),
             ("Subscriptions", "contract", "l2l_subscriptions_subscription_changelist", "l2l_subscriptions.view_subscription"),
+            (
+                "Changes of terms",
+                "history_edu",
+                "l2l_subscriptions_termchangerequest_changelist",
+                "l2l_subscriptions.view_termchangerequest",
+            ),
             ("Legal holds", "gavel", "l2l_subscriptions_legalhold_changelist", "l2l_subscriptions.view_legalhold"),
             (
                 "Hold releases",

@@ -1,7 +1,19 @@
-"""Subscriptions, content, exports and legal holds, as people see them."""
+"""Subscriptions and their terms, content, exports and legal holds, as people see them."""
 
-from subscriptions.admin import content, contracts, holds
+from subscriptions.admin import content, contracts, holds, terms
 from subscriptions.admin.contracts import state_of
+from subscriptions.admin.terms import change_terms_url, open_requests
 from subscriptions.admin.visible import CustomerFilter, as_uuid, of_visible_customers
 
-__all__ = ["CustomerFilter", "as_uuid", "content", "contracts", "holds", "of_visible_customers", "state_of"]
+__all__ = [
+    "CustomerFilter",
+    "as_uuid",
+    "change_terms_url",
+    "content",
+    "contracts",
+    "holds",
+    "of_visible_customers",
+    "open_requests",
+    "state_of",
+    "terms",
+]

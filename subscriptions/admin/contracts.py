@@ -7,11 +7,14 @@ from typing import Any
 from django.contrib import admin
 from django.core.validators import validate_email
 from django.db import models
+from django.http import HttpRequest
 from django.utils.timezone import localdate
 
 from audit.admin import BackOfficeAdmin, TrackedAdmin, TrackedForm, display, moment
+from subscriptions.admin.terms import change_terms_url, open_request
 from subscriptions.admin.visible import CustomerFilter, of_visible_customers
-from subscriptions.models import Export, Subscription
+from subscriptions.models import Export, Subscription, TermChangeRequest
+from subscriptions.terms import AGREED
 
 
 class SubscriptionForm(TrackedForm):
@@ -29,12 +32,13 @@ class SubscriptionForm(TrackedForm):
 
 @admin.register(Subscription)
 class SubscriptionAdmin(TrackedAdmin):
-    """A contract is added and changed, never deleted: it is evidence."""
+    """A contract is added and changed, never deleted: it is evidence. Its terms have a page of their own (`terms.py`)."""
 
     form = SubscriptionForm
     allows = frozenset({"add", "change"})
-    fixed_fields = ("customer",)
+    fixed_fields = ("customer", *AGREED)
     autocomplete_fields = ("customer",)
+    change_form_outer_before_template = "back_office/subscription.html"
     list_display = ("agreement_number", "customer", "plan", "start", "end", "state", "retention")
     list_filter = (CustomerFilter,)
     list_select_related = ("customer",)
@@ -51,6 +55,15 @@ class SubscriptionAdmin(TrackedAdmin):
 
     def visible_history(self, user: Any, rows: Any) -> Any:
         return of_visible_customers(user, rows, "customer_id")
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        subscription = self.visible_object(request, object_id)
+        sees = request.user.has_perm(TermChangeRequest.permission("view"))
+        context = {
+            "change_terms_url": change_terms_url(subscription, request.user),
+            "terms_request": open_request(subscription) if sees else None,
+        }
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def download_name(self, row: Any, field: str) -> str:
         return f"agreement-{row.agreement_number}"

@@ -4,5 +4,16 @@ from subscriptions.models.content import DataRecord, Link, UploadedContent
 from subscriptions.models.customer import Customer, Subscription
 from subscriptions.models.export import Export
 from subscriptions.models.holds import HoldReleaseRequest, LegalHold
+from subscriptions.models.terms import TermChangeRequest
 
-__all__ = ["Customer", "DataRecord", "Export", "HoldReleaseRequest", "LegalHold", "Link", "Subscription", "UploadedContent"]
+__all__ = [
+    "Customer",
+    "DataRecord",
+    "Export",
+    "HoldReleaseRequest",
+    "LegalHold",
+    "Link",
+    "Subscription",
+    "TermChangeRequest",
+    "UploadedContent",
+]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import models
+from django.db import models, transaction
 
 import audit
 from audit import clock
+from audit.errors import BypassRefused
 from audit.tracked import TrackedQuerySet
-from subscriptions.terms import SubscriptionTerms
+from subscriptions.terms import AGREED, SubscriptionTerms
 
 CODE = RegexValidator(r"\A[a-z][a-z0-9-]{1,30}[a-z0-9]\Z", "3 to 32 small letters, digits and hyphens, beginning with a letter.")
 
@@ -68,9 +70,26 @@ class Customer(audit.TrackedModel):
             raise ValidationError({"zone": f"There is no time zone {self.zone!r}; write it like Europe/Berlin."}) from None
 
 
+class SubscriptionQuerySet(TrackedQuerySet["Subscription"]):
+    def tracked_update(self, objects: Iterable[Any]) -> list[Any]:
+        given = list(objects)
+        with transaction.atomic():
+            _refuse_other_terms(given)
+            return super().tracked_update(given)
+
+    def delete(self) -> NoReturn:
+        _refuse_deletion()
+
+    def tracked_delete(self) -> NoReturn:
+        _refuse_deletion()
+
+
 @audit.protect(system=True, reference="agreement_number")
 class Subscription(audit.TrackedModel):
-    """One contract with its dates and agreed terms. An empty agreed term means the standard one."""
+    """One contract with its dates and agreed terms. An empty agreed term means the standard one.
+
+    The terms of a stored one are written by `subscriptions.term_requests` alone; it is never deleted, nor given to another customer.
+    """
 
     class ReturnFormat(models.TextChoices):
         CSV_AND_JSON = "csv+ndjson", "CSV and NDJSON in a BagIt bag"
@@ -81,13 +100,18 @@ class Subscription(audit.TrackedModel):
     start = models.DateField()
     end = models.DateField("last day", null=True, blank=True, help_text="Empty while it runs without an agreed end.")
     agreed_retention_years = models.PositiveSmallIntegerField(
+        "years that data is kept",
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text="Years that data is kept, when the agreement says so; empty: for the subscription or 20 years, whichever is first.",
+        help_text="When the agreement says so; empty: for the subscription or 20 years, whichever is first.",
     )
     agreed_destruction_days = models.PositiveSmallIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(365)], help_text="Days until destruction; empty: 30."
+        "days until destruction",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(365)],
+        help_text="After the receipt of the returned data, when the agreement says so; empty: 30.",
     )
     return_format = models.CharField(max_length=20, choices=ReturnFormat, default=ReturnFormat.CSV_AND_JSON)
     return_days = models.PositiveSmallIntegerField(default=30, help_text="Days within which the data is returned after the end.")
@@ -96,6 +120,8 @@ class Subscription(audit.TrackedModel):
     document = audit.TrackedFileField("agreement document", blank=True, digest_field="document_sha256", size_field="document_size")
     document_sha256 = models.CharField(max_length=64, blank=True, editable=False)
     document_size = models.PositiveBigIntegerField(default=0, editable=False)
+
+    objects = SubscriptionQuerySet.as_manager()
 
     class Meta:
         ordering = ("customer", "start")
@@ -110,6 +136,18 @@ class Subscription(audit.TrackedModel):
         if self.start and self.end and self.end < self.start:
             raise ValidationError({"end": "The last day lies before the start."})
 
+    def save(self, **kwargs: Any) -> None:
+        with transaction.atomic():
+            _refuse_other_terms([self])
+            super().save(**kwargs)
+
+    def save_terms(self) -> None:
+        """For `subscriptions.term_requests`, which decides whether and when they may change."""
+        super().save()
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        _refuse_deletion()
+
     @property
     def terms(self) -> SubscriptionTerms:
         """What `subscriptions.terms` decides from."""
@@ -120,3 +158,28 @@ class Subscription(audit.TrackedModel):
             agreed_retention_years=self.agreed_retention_years,
             agreed_destruction_days=self.agreed_destruction_days,
         )
+
+
+def _refuse_other_terms(given: Iterable[Subscription]) -> None:
+    """Held against what is stored now, not against what was loaded: an old instance would bring back terms that were changed since."""
+    by_key = {one.pk: one for one in given if one.pk is not None}
+    for stored in Subscription.objects.select_for_update().filter(pk__in=by_key).order_by("pk"):
+        new = by_key[stored.pk]
+        if new.customer_id != stored.customer_id:
+            raise BypassRefused(
+                f"The subscription {stored.agreement_number} stays with its customer: its terms are what was promised to it."
+            )
+        differing = [name for name in AGREED if getattr(new, name) != getattr(stored, name)]
+        if differing:
+            raise BypassRefused(
+                f"The terms of {stored.agreement_number} ({', '.join(differing)}) are not saved like other fields. Change them with "
+                "subscriptions.term_requests: change_at_once() where nothing becomes shorter, request_change() and another person's "
+                "approval where something does. If you did not change them, load the row again: somebody else did."
+            )
+
+
+def _refuse_deletion() -> NoReturn:
+    raise BypassRefused(
+        "A subscription is never deleted: of several the longest counts, so that without it data could go sooner. "
+        "Give it an earlier last day with subscriptions.term_requests.request_change()."
+    )

@@ -23,7 +23,7 @@ from audit.models import Event, Grant
 from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest
 from backups.policies import ensure_first_policy
 from l2l import schedules
-from subscriptions.models import HoldReleaseRequest, LegalHold
+from subscriptions.models import HoldReleaseRequest, LegalHold, TermChangeRequest
 from tests.admin.conftest import Belongings
 
 STAFF = frozenset({"root", "ada", "rita", "olga", "otto", "anna", "nobody"})
@@ -65,6 +65,8 @@ class Model:
 
 
 MANAGED = frozenset({"root", "ada"})
+# Everybody who sees customers but the operator.
+TERMS = frozenset({"root", "ada", "rita", "otto"})
 MODELS = {
     "l2l_subscriptions_customer": Model(OWN, frozenset({"root"}), frozenset({"root"}), tracked=True),
     "l2l_subscriptions_subscription": Model(OWN, frozenset({"root"}), frozenset({"root"}), tracked=True),
@@ -74,6 +76,7 @@ MODELS = {
     "l2l_subscriptions_export": Model(OWN),
     "l2l_subscriptions_legalhold": Model(OWN, add=frozenset({"root", "ada", "olga"}), tracked=True),
     "l2l_subscriptions_holdreleaserequest": Model(OWN),
+    "l2l_subscriptions_termchangerequest": Model(TERMS, add=MANAGED),
     "l2l_backups_backupset": Model(OWN),
     "l2l_backups_run": Model(OWN),
     "l2l_backups_hotstate": Model(OWN),
@@ -110,6 +113,11 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_subscriptions_holdreleaserequest_finish": (NOBODY, NOBODY),  # it is not approved yet
     "l2l_subscriptions_holdreleaserequest_refuse": (frozenset({"root", "rita"}),) * 2,
     "l2l_subscriptions_holdreleaserequest_cancel": (frozenset({"root", "rita", "ada"}),) * 2,
+    # Asked for by ada, as above.
+    "l2l_subscriptions_termchangerequest_approve": (frozenset({"root", "rita"}),) * 2,
+    "l2l_subscriptions_termchangerequest_finish": (NOBODY, NOBODY),
+    "l2l_subscriptions_termchangerequest_refuse": (frozenset({"root", "rita"}),) * 2,
+    "l2l_subscriptions_termchangerequest_cancel": (frozenset({"root", "rita", "ada"}),) * 2,
     # Asked for by olga: she may call it off, and only others may decide.
     "l2l_backups_policychangerequest_approve": (frozenset({"root", "rita"}),) * 2,
     "l2l_backups_policychangerequest_finish": (NOBODY, NOBODY),  # it is not approved yet
@@ -240,6 +248,16 @@ def _a_release(hold: LegalHold) -> HoldReleaseRequest:
     return asked
 
 
+def _a_change_of_terms(one: Belongings) -> TermChangeRequest:
+    """Asked for by ada."""
+    now, ada = datetime.now(UTC), User.objects.get(username="ada")
+    asked = TermChangeRequest(what="x", why="y", plan_digest="0" * 64, requested_by=ada, requested_at=now)
+    asked.subscription, asked.changes = one.subscription, {"agreed_retention_years": 7}
+    with audit.acting("setup", reason="a test", source="test"):
+        asked.save()
+    return asked
+
+
 def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
     hold = _a_hold(one)
     return Rows(
@@ -253,6 +271,7 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_subscriptions_export": one.export,
             "l2l_subscriptions_legalhold": hold,
             "l2l_subscriptions_holdreleaserequest": _a_release(hold),
+            "l2l_subscriptions_termchangerequest": _a_change_of_terms(one),
             "l2l_backups_backupset": one.backup_set,
             "l2l_backups_run": one.run,
             "l2l_backups_liverestorerequest": _a_live_restore(one),

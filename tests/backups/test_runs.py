@@ -166,7 +166,7 @@ def test_of_missed_nights_the_newest_is_run_late_and_the_others_stay_missed(nigh
 def test_a_new_customer_and_one_that_ended_are_owed_what_is_theirs(night: None, vault: Vault, clock: Clock) -> None:
     acme = Subscription.objects.get(customer__code="acme")
     acme.end = date(2026, 3, 10)
-    acme.save()
+    acme.save_terms()
     work(vault)
     clock.forward(days=1)
     work(vault)

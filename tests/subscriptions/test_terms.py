@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subscriptions.terms import DestructionDays, Rule, SubscriptionTerms, destruction_days, kept_until, years_after
+from subscriptions.terms import DestructionDays, Rule, SubscriptionTerms, changes, destruction_days, kept_until, years_after
 
 CHANGED = date(2026, 3, 14)
 
@@ -135,3 +135,39 @@ def test_years_later_keeps_month_and_day_but_for_29_february(day, years):
     later = years_after(day, years)
     assert later.year == day.year + years and later.month == day.month
     assert later.day == day.day or (day.month == 2 and day.day == 29 and later.day == 28)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shorter"),
+    [
+        ((None, None, None), (None, 19, None), {"agreed_retention_years": True}),
+        ((None, None, None), (None, 20, None), {"agreed_retention_years": False}),
+        ((None, 25, None), (None, 24, None), {"agreed_retention_years": True}),
+        ((None, 25, None), (None, None, None), {"agreed_retention_years": True}),
+        ((None, 7, None), (None, None, None), {"agreed_retention_years": False}),
+        # By the standard the end counts, by agreed years it did not.
+        ((date(2027, 1, 1), 7, None), (date(2027, 1, 1), None, None), {"agreed_retention_years": True}),
+        ((None, None, None), (None, None, 29), {"agreed_destruction_days": True}),
+        ((None, None, 10), (None, None, None), {"agreed_destruction_days": False}),
+        ((None, None, 60), (None, None, None), {"agreed_destruction_days": True}),
+        ((None, None, None), (date(2099, 1, 1), None, None), {"end": True}),
+        ((date(2027, 1, 2), None, None), (date(2027, 1, 1), None, None), {"end": True}),
+        ((date(2027, 1, 1), None, None), (date(2027, 1, 2), None, None), {"end": False}),
+        ((date(2027, 1, 1), None, None), (None, None, None), {"end": False}),
+        ((None, 7, 10), (None, 7, 10), {}),
+    ],
+)
+def test_what_lets_data_go_sooner_is_shorter(old, new, shorter):
+    found = changes(*(subscription(end=end, years=years, days=days) for end, years, days in (old, new)))
+    assert {one.name: one.shorter for one in found} == shorter
+
+
+terms = st.tuples(st.none() | dates, st.none() | st.integers(1, 40), st.none() | st.integers(1, 365))
+
+
+@given(terms, terms, dates, subscriptions)
+def test_what_is_not_shorter_lets_nothing_go_sooner_whenever_it_last_changed(old, new, changed, others):
+    before, after = (subscription("A-9", *one) for one in (old, new))
+    if not any(one.shorter for one in changes(before, after)):
+        assert last_day([after, *others], changed) >= last_day([before, *others], changed)
+        assert destruction_days([after]).days >= destruction_days([before]).days

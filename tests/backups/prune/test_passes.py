@@ -254,7 +254,7 @@ def test_a_longer_policy_acts_at_once_and_a_shorter_one_when_it_begins(vault: Va
 def test_an_agreed_term_ends_what_the_standard_would_keep(vault: Vault, acme: Any, nights: Nights, clock: Clock) -> None:
     subscription = acme.subscriptions.get()
     subscription.agreed_retention_years = 1
-    subscription.save()
+    subscription.save_terms()
     old = nights(acme, 3)
     clock.forward(days=363)
     nights(acme, 3)
