@@ -17,6 +17,7 @@ import audit
 LATER_ON_POSTGRESQL = (
     "tests/admin/",
     "tests/backups/live_restore/",
+    "tests/backups/prune/",
     "tests/backups/test_any_second.py",
     "tests/backups/test_commands.py",
     "tests/backups/test_coverage.py",
@@ -31,6 +32,8 @@ LATER_ON_POSTGRESQL = (
     "tests/backups/test_scratch_values.py",
     "tests/backups/test_simulation.py",
     "tests/l2l/test_verify_audit.py",
+    "tests/subscriptions/test_hold_command.py",
+    "tests/subscriptions/test_terms_command.py",
 )
 
 

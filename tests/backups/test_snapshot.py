@@ -157,6 +157,7 @@ def test_the_rows_of_every_model_are_canonical_whatever_they_hold(parents: dict[
             assert_lines_are_canonical(protected.model, parents)
 
 
+@pytest.mark.slow
 def test_the_history_of_every_model_is_canonical_whatever_it_holds(parents: dict[Model, Any]) -> None:
     for protected in registry.protected():
         assert_lines_are_canonical(protected.history_model, parents)
