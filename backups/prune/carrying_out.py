@@ -69,8 +69,7 @@ def carry_out(vault: Vault, *, only: Iterable[uuid.UUID] | None = None, progress
         for batch in batches_of([stream for stream in what.streams if stream in wanted]):
             whole.keep()
             _decide(batch, what.anew, policy, now, whole, cleared, found)
-            progress(f"{found.looked_at} customers looked at, {found.sets} sets let go")
-            _let_go(vault, places, batch, policy, cleared, whole, found)
+            _let_go(vault, places, batch, policy, cleared, whole, found, progress)
     return found
 
 
@@ -95,7 +94,14 @@ def _decide(
 
 
 def _let_go(
-    vault: Vault, places: Sequence[Place], batch: Sequence[uuid.UUID], policy: Policy, cleared: bool, whole: Held, found: Pass
+    vault: Vault,
+    places: Sequence[Place],
+    batch: Sequence[uuid.UUID],
+    policy: Policy,
+    cleared: bool,
+    whole: Held,
+    found: Pass,
+    progress: Callable[[str], None],
 ) -> None:
     """Stream by stream, each under its own lease: one that is at work, or on hold by now, has its turn at the next pass."""
     over = BackupSet.objects.filter(stream__in=batch, state=BackupSet.State.MADE, goes_at__lt=vault.clock())
@@ -103,6 +109,7 @@ def _let_go(
     for stream in Stream.objects.filter(pk__in=wanted).order_by("name"):
         if stream.name in found.waits or stream.name in found.held:
             continue
+        progress(f"{found.looked_at} customers looked at, {found.sets} sets let go")
         whole.keep()
         try:
             removal, sets = let_go(vault, places, stream, policy, clock_cleared=cleared)
