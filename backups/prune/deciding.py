@@ -18,6 +18,7 @@ from backups.slots import DAY, Period, Tier, night_of, periods
 
 # When nothing more is owed to a stream, its periods are looked at so often all the same.
 AT_LEAST = timedelta(days=7)
+ON_HOLD = "a legal hold is open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def by_age(decision: Decision) -> str:
 
 
 def _look(one: Decided) -> RetentionLook:
-    waits = ("a legal hold is open" if one.facts.held else one.waits) if one.overdue else ""
+    waits = (ON_HOLD if one.facts.held else one.waits) if one.overdue else ""
     return RetentionLook(
         stream_id=one.facts.stream, look_at=one.look_at, policy=one.policy.number, years=one.facts.term.years, waits=waits[:500]
     )
