@@ -47,7 +47,9 @@ class Difference:
     shorter: bool
 
 
-KEEPING = ("nightly_days", "weekly_weeks", "longest_years", "max_attempts")
+# For how long sets are kept; and with it what is less when its number is.
+PERIODS = ("nightly_days", "weekly_weeks", "longest_years")
+KEEPING = (*PERIODS, "max_attempts")
 
 
 def in_force(versions: Sequence[Policy], now: datetime) -> Policy:
