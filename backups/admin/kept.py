@@ -17,7 +17,7 @@ from audit.models import Stream
 from audit.registry import SYSTEM_STREAM
 from backups import policies
 from backups.ledger import reading
-from backups.ledger.picture import LOOKS, REMOVED_MARK, Cell, Counts, Says, plain
+from backups.ledger.picture import LOOKS, REMOVED_MARK, Cell, Says, plain
 from backups.ledger.reading import Kept, Ledger
 from backups.models import BackupPolicy
 from backups.prune import clock_doubt
@@ -95,7 +95,7 @@ class KeptPages(BackOfficeAdmin):
             "nights_year": year,
             "legend": [(says.value, LOOKS[says], words) for says, words in LEGEND],
             "removed_mark": REMOVED_MARK,
-            "counts": [(name, picture.counts[tier], _sum(picture.counts[tier])) for tier, name in TIERS],
+            "counts": [(name, picture.counts[tier]) for tier, name in TIERS],
         }
 
     def _opens(self, cell: Cell, may_see_runs: bool) -> str:
@@ -111,12 +111,6 @@ def words_of(kept: Kept) -> tuple[str, str]:
     dated = "; ".join(dict.fromkeys(plain(reason.words) for reason in kept.decision.reasons if reason.until is not None))
     beyond = "; ".join(dict.fromkeys(reason.words for reason in kept.undated))
     return dated or plain(kept.decision.why_it_goes), beyond
-
-
-def _sum(counts: Counts) -> str:
-    """The equation that must hold, written out."""
-    parts = (counts.filled, counts.late, counts.stood_in, counts.missed, counts.excused)
-    return f"{counts.owed} = {' + '.join(map(str, parts))}"
 
 
 def _year(text: str | None) -> int | None:

@@ -39,14 +39,14 @@ class WaitsFilter(admin.SimpleListFilter):
 
 @admin.register(RetentionLook)
 class RetentionLookAdmin(BackOfficeAdmin):
-    list_display = ("called", "waiting", moment("look_at", "next look"), "policy_text", "years_text")
+    list_display = ("called", "waiting", "why", moment("look_at", "next look"), "policy_text", "years_text")
     list_filter = (WaitsFilter,)
     list_select_related = ("stream",)
     search_fields = ("stream__name",)
     search_help_text = "Customer's short code"
     ordering = ("stream__name",)
     list_before_template = "back_office/clock_doubts.html"
-    fieldsets = ((None, {"fields": ("called", "waiting", moment("look_at", "next look"), "policy_text", "years_text")}),)
+    fieldsets = ((None, {"fields": ("called", "waiting", "why", moment("look_at", "next look"), "policy_text", "years_text")}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [field for _, options in self.fieldsets for field in options["fields"]]
@@ -96,7 +96,11 @@ class RetentionLookAdmin(BackOfficeAdmin):
 
     @display(description="pruning", ordering="waits")
     def waiting(self, look: RetentionLook) -> str:
-        return badge(f"waits: {look.waits}", "warn") if look.waits else badge("does not wait", "good")
+        return badge("waits", "warn") if look.waits else badge("does not wait", "good")
+
+    @display(description="for")
+    def why(self, look: RetentionLook) -> str:
+        return look.waits or "–"
 
     @display(description="by the policy's version", ordering="policy")
     def policy_text(self, look: RetentionLook) -> str:

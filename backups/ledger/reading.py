@@ -66,7 +66,7 @@ def read(stream: uuid.UUID, now: datetime, *, nights_of: int | None = None) -> L
     decided = decide(stream, policy, now)
     newest = night_of(now, policy.zone)
     nights_first = Run.objects.filter(stream=stream, kind=Run.Kind.BACKUP).aggregate(first=Min("night"))["first"]
-    nights_from, nights_to = _stretch(newest, nights_of)
+    nights_from, nights_to = _stretch(newest, nights_of, decided.facts.first)
     drawn = picture.draw(_facts(decided, policy, now, nights_first, nights_from, nights_to), nights_from, nights_to)
     return Ledger(
         picture=drawn,
@@ -114,11 +114,13 @@ def _by_date(decided: Decided) -> list[Kept]:
     return sorted(found, key=lambda one: (one.decision.goes_at, one.stored.at))
 
 
-def _stretch(newest: date, year: int | None) -> tuple[date, date]:
-    """Whole months: the last twelve and that of now, or those of a year."""
-    if year is None:
-        return (newest - NIGHTS_SHOWN).replace(day=1), newest
-    return date(year, 1, 1), min(date(year, 12, 31), newest)
+def _stretch(newest: date, year: int | None, first: date | None) -> tuple[date, date]:
+    """Whole months, from the first one in which a set is owed on: the last twelve and that of now, or those of a year."""
+    if year is None or year > newest.year:
+        begins, ends = (newest - NIGHTS_SHOWN).replace(day=1), newest
+    else:
+        begins, ends = date(year, 1, 1), min(date(year, 12, 31), newest)
+    return min(max(begins, (first or newest).replace(day=1)), ends.replace(day=1)), ends
 
 
 def _facts(decided: Decided, policy: Policy, now: datetime, nights_first: date | None, nights_from: date, nights_to: date) -> picture.Facts:
