@@ -17,7 +17,7 @@ from audit.models import Stream
 from audit.registry import SYSTEM_STREAM
 from backups import policies
 from backups.ledger import reading
-from backups.ledger.picture import LOOKS, REMOVED_MARK, Cell, Says, plain
+from backups.ledger.picture import LOOKS, REMOVED_MARK, Cell, Counts, Says, plain
 from backups.ledger.reading import Kept, Ledger
 from backups.models import BackupPolicy
 from backups.prune import clock_doubt
@@ -34,7 +34,17 @@ LEGEND = (
     (Says.OWED, "not over, or not decided yet"),
     (Says.ASKED, "made though none was owed"),
 )
-TIERS = ((Tier.MONTH, "Months"), (Tier.WEEK, "Weeks"), (Tier.NIGHT, "Nights shown"))
+# Sign, word, look, the number's name in `Counts`, and its badge where it is not nought.
+COLUMNS = (
+    ("=", "filled", LOOKS[Says.FILLED], "filled", ""),
+    ("+", "late", LOOKS[Says.LATE], "late", "warn"),
+    ("+", "stood in for", LOOKS[Says.STOOD_IN], "stood_in", "warn"),
+    ("+", "missed", LOOKS[Says.MISSED], "missed", "bad"),
+    ("+", "excused", LOOKS[Says.EXCUSED], "excused", ""),
+    ("", "not over yet", LOOKS[Says.OWED], "still", ""),
+    ("", "removed since", ("good bo-gone", REMOVED_MARK), "removed", ""),
+)
+TIERS = ((Tier.MONTH, "Months"), (Tier.WEEK, "Weeks"), (Tier.NIGHT, "Nights"))
 SEES_RUNS = "l2l_backups.view_run"
 
 
@@ -95,7 +105,8 @@ class KeptPages(BackOfficeAdmin):
             "nights_year": year,
             "legend": [(says.value, LOOKS[says], words) for says, words in LEGEND],
             "removed_mark": REMOVED_MARK,
-            "counts": [(name, picture.counts[tier]) for tier, name in TIERS],
+            "columns": [(sign, word, look) for sign, word, look, _, _ in COLUMNS],
+            "counts": [(name, picture.counts[tier].owed, _numbers(picture.counts[tier])) for tier, name in TIERS],
         }
 
     def _opens(self, cell: Cell, may_see_runs: bool) -> str:
@@ -111,6 +122,10 @@ def words_of(kept: Kept) -> tuple[str, str]:
     dated = "; ".join(dict.fromkeys(plain(reason.words) for reason in kept.decision.reasons if reason.until is not None))
     beyond = "; ".join(dict.fromkeys(reason.words for reason in kept.undated))
     return dated or plain(kept.decision.why_it_goes), beyond
+
+
+def _numbers(counts: Counts) -> list[tuple[int, str]]:
+    return [(getattr(counts, name), badge) for _, _, _, name, badge in COLUMNS]
 
 
 def _year(text: str | None) -> int | None:

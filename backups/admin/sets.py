@@ -257,9 +257,11 @@ def _restore_live_url(user: Any, backup_set: BackupSet) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WhyShown:
-    """Why a set is kept, or why it went. `reasons` are those that hold now, with their dates; `left` what of it still lies where."""
+    """Why a set is kept, or why it went. `reasons` are those that hold now, with their dates; `due`: none does; `left` what of it still
+    lies where."""
 
     reasons: list[tuple[str, datetime | None]]
+    due: bool
     policy: int | None
     policy_url: str
     by_age: str
@@ -271,7 +273,7 @@ def _why_shown(user: Any, backup_set: BackupSet) -> WhyShown:
     reasons = [(plain(reason.words), reason.until) for reason in kept.decision.reasons] if kept else []
     by_age = words_of(kept)[0] if kept else plain(backup_set.kept_why)
     left = _copies_left(backup_set) if backup_set.state == BackupSet.State.LEAVING else []
-    return WhyShown(reasons, policy, policy_url(user, policy), by_age, left)
+    return WhyShown(reasons, kept is not None and not reasons, policy, policy_url(user, policy), by_age, left)
 
 
 def _copies_left(backup_set: BackupSet) -> list[tuple[str, int, int]]:
