@@ -24,7 +24,9 @@ class Role(StrEnum):
 
 CONTENT = ("datarecord", "uploadedcontent", "link")
 OF_CUSTOMERS = tuple(f"l2l_subscriptions.view_{model}" for model in ("customer", "subscription", "export", *CONTENT))
-OF_BACKUPS = tuple(f"l2l_backups.view_{model}" for model in ("location", "backupset", "run", "blob", "copy", "itemexport", "hotstate"))
+OF_BACKUPS = tuple(
+    f"l2l_backups.view_{model}" for model in ("location", "backupset", "retentionlook", "run", "blob", "copy", "itemexport", "hotstate")
+)
 OF_QUEUE = tuple(f"django_q.view_{model}" for model in ("schedule", "ormq", "failure"))
 OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_backups.view_itemexport", "l2l_backups.view_hotstate")
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))

@@ -30,6 +30,12 @@ class Policy:
         """How long to wait after so many failed attempts (from 1); the last step repeats."""
         return timedelta(minutes=self.retry_minutes[min(attempts, len(self.retry_minutes)) - 1])
 
+    @property
+    def keeps(self) -> str:
+        """How long sets are kept, in words."""
+        weekly = f", then one a week for {self.weekly_weeks} weeks" if self.weekly_weeks else ""
+        return f"every night's for {self.nightly_days} days{weekly}, then one a month for at most {self.longest_years} years"
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -41,7 +47,9 @@ class Difference:
     shorter: bool
 
 
-KEEPING = ("nightly_days", "weekly_weeks", "longest_years", "max_attempts")
+# For how long sets are kept; and with it what is less when its number is.
+PERIODS = ("nightly_days", "weekly_weeks", "longest_years")
+KEEPING = (*PERIODS, "max_attempts")
 
 
 def in_force(versions: Sequence[Policy], now: datetime) -> Policy:

@@ -26,8 +26,9 @@ from backups import nights, policies, policy_requests
 from backups.errors import BackupError
 from backups.models import BackupPolicy, PolicyChangeRequest
 from backups.policies import DECIDED
-from backups.policy import in_force
+from backups.policy import PERIODS, in_force
 from backups.policy_requests import in_words, label_of
+from backups.prune.plan import shift
 
 NIGHTS_SHOWN = 3
 REFUSED: tuple[type[Exception], ...] = (*REFUSALS, BackupError)
@@ -105,9 +106,7 @@ class BackupPolicyAdmin(BackOfficeAdmin):
 
     @display(description="sets are kept")
     def kept(self, policy: BackupPolicy) -> str:
-        return (
-            f"{policy.nightly_days} days, then weekly for {policy.weekly_weeks} weeks, then monthly for up to {policy.longest_years} years"
-        )
+        return policy.pure.keeps
 
     @display(description="nights begin", ordering="night_starts")
     def night(self, policy: BackupPolicy) -> str:
@@ -169,14 +168,17 @@ class PolicyChangeRequestAdmin(TwoPersonAdmin):
 
 
 def plan_shown(changes: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """What the changes would do, for a person: values before and after, when they begin, and the next nights under both."""
+    """What the changes would do, for a person: values before and after, when they begin, which sets would go earlier or later, and the next
+    nights under both. (Of all customers' sets, so it is computed on the pages that ask, and nowhere else.)"""
     plan = policy_requests.plan_of(changes)
     old, new = policies.what_if(**changes)
+    begins = policy_requests.begins(plan, now)
     newest = nights.current_night(policies.versions(), now).label
     labels = [newest + timedelta(days=number) for number in range(1, NIGHTS_SHOWN + 1)]
     return {
         "differences": [(label_of(one["name"]), in_words(one["old"]), in_words(one["new"]), one["shorter"]) for one in plan["changes"]],
         "shorter": any(one["shorter"] for one in plan["changes"]),
-        "begins": policy_requests.begins(plan, now),
+        "begins": begins,
+        "shift": shift(old, new, begins or now) if set(changes) & set(PERIODS) else None,
         "nights": [(label, nights.night_under(label, old).due_at, nights.night_under(label, new).due_at) for label in labels],
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -13,14 +15,18 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from audit.admin import BackOfficeAdmin, display, moment, size
+from audit import clock
+from audit.admin import display, moment, size
 from audit.badges import badge, badges
 from audit.moments import length
 from audit.registry import SYSTEM_STREAM
+from backups.admin.kept import KeptPages, customer_url, kept_url, policy_url, words_of
 from backups.admin.streams import StreamFilter
+from backups.ledger import reading
+from backups.ledger.picture import plain
 from backups.models import BackupSet, Blob, Copy, LiveRestoreRequest, Location
 from backups.verdicts import WHAT_TO_DO
-from subscriptions.admin import of_visible_customers
+from subscriptions.admin import as_uuid, of_visible_customers
 
 # How a set stands, with the colour of its badge.
 STANDINGS = {
@@ -28,6 +34,14 @@ STANDINGS = {
     "complete only": ("warn", "whole, and read back, at one location, but not yet at every required one"),
     "being made": ("info", "being made now, or left behind by a run that was killed: the next run settles it"),
     "abandoned": ("bad", "given up; nothing can be restored from it"),
+    "being removed": ("warn", "being removed, for its time is over; nothing can be restored from it any more"),
+    "removed": ("", "removed as promised, for its time was over; nothing can be restored from it"),
+}
+STATES_STANDING = {
+    BackupSet.State.MAKING: "being made",
+    BackupSet.State.ABANDONED: "abandoned",
+    BackupSet.State.LEAVING: "being removed",
+    BackupSet.State.REMOVED: "removed",
 }
 
 # What its proof says of a set: text, the badge's colour, what is said on hover.
@@ -42,7 +56,7 @@ def standing_of(backup_set: BackupSet) -> str:
     """How good a set is, in a word of `STANDINGS`."""
     if backup_set.state == BackupSet.State.MADE:
         return "protected" if backup_set.protected_at else "complete only"
-    return "abandoned" if backup_set.state == BackupSet.State.ABANDONED else "being made"
+    return STATES_STANDING[BackupSet.State(backup_set.state)]
 
 
 def whole_at(sets: Iterable[BackupSet]) -> dict[uuid.UUID, list[str]]:
@@ -59,26 +73,48 @@ def standing_badge(backup_set: BackupSet) -> str:
     return badge(standing, *STANDINGS[standing])
 
 
+GOES_SOON = timedelta(days=7)
+WITH_REMOVED = "with removed ones"
+
+
 class StandingFilter(admin.SimpleListFilter):
+    """What was removed is asked for by name: after years it is most of the list."""
+
     title = "state"
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(standing, standing) for standing in STANDINGS]
+        return [(standing, standing) for standing in (*STANDINGS, WITH_REMOVED)]
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet) -> models.QuerySet:
         made = queryset.filter(state=BackupSet.State.MADE)
         chosen = {
             "protected": made.filter(protected_at__isnull=False),
             "complete only": made.filter(protected_at=None),
-            "being made": queryset.filter(state=BackupSet.State.MAKING),
-            "abandoned": queryset.filter(state=BackupSet.State.ABANDONED),
+            **{standing: queryset.filter(state=state) for state, standing in STATES_STANDING.items()},
+            WITH_REMOVED: queryset,
         }
-        return chosen.get(self.value() or "", queryset)
+        return chosen.get(self.value() or "", queryset.exclude(state=BackupSet.State.REMOVED))
+
+
+class GoesFilter(admin.SimpleListFilter):
+    title = "goes"
+    parameter_name = "goes"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("week", "within 7 days")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet) -> models.QuerySet:
+        return going_within(queryset, GOES_SOON) if self.value() == "week" else queryset
+
+
+def going_within(sets: models.QuerySet, time: timedelta) -> models.QuerySet:
+    """Those that are there and that age keeps no longer than that."""
+    return sets.filter(state=BackupSet.State.MADE, goes_at__lt=clock.now() + time)
 
 
 @admin.register(BackupSet)
-class BackupSetAdmin(BackOfficeAdmin):
+class BackupSetAdmin(KeptPages):
     list_display = (
         "called",
         "night_text",
@@ -89,9 +125,10 @@ class BackupSetAdmin(BackOfficeAdmin):
         size("new_bytes", "newly stored"),
         "reused",
         "time_taken",
-        "software_version",
+        moment("goes_at", "kept until"),
     )
-    list_filter = (StreamFilter, StandingFilter, "proof", "night")
+    list_before_template = "back_office/set_links.html"
+    list_filter = (StreamFilter, StandingFilter, GoesFilter, "proof", "night")
     list_select_related = ("stream",)
     search_fields = ("stream__name",)
     search_help_text = "Customer's short code"
@@ -109,6 +146,9 @@ class BackupSetAdmin(BackOfficeAdmin):
                     moment("protected_at", "protected since"),
                     moment("ended_at", "ended"),
                     "time_taken",
+                    moment("goes_at", "kept until"),
+                    moment("left_at", "let go"),
+                    moment("removed_at", "removed"),
                 )
             },
         ),
@@ -148,6 +188,10 @@ class BackupSetAdmin(BackOfficeAdmin):
             .prefetch_related(models.Prefetch("objects_made", envelopes, to_attr="envelopes"))
         )
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        chosen = as_uuid(request.GET.get("customer"))
+        return super().changelist_view(request, {"kept_url": kept_url(chosen) if chosen else "", **(extra_context or {})})
+
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         found = self.visible_object(request, object_id)
         held = set(_places_of(found))
@@ -160,6 +204,10 @@ class BackupSetAdmin(BackOfficeAdmin):
             "restore_live_url": _restore_live_url(request.user, found),
             "proof_words": PROOFS[found.proof],
             "what_to_do": WHAT_TO_DO,
+            "why": _why_shown(request.user, found),
+            "kept_url": kept_url(found.stream_id),
+            "customer_url": customer_url(request.user, found.stream),
+            "is_there": found.state == BackupSet.State.MADE,
             "places": [(place, place.name in held) for place in Location.objects.filter(Q(in_force=True) | Q(name__in=held))],
             **(extra_context or {}),
         }
@@ -200,8 +248,36 @@ def _places_of(backup_set: Any) -> list[str]:
 
 def _restore_live_url(user: Any, backup_set: BackupSet) -> str:
     """Where this person asks for the set's state to be restored into the live tables; empty where that cannot be."""
-    is_whole = backup_set.complete_at is not None and backup_set.stream_id != SYSTEM_STREAM
-    if not is_whole or not user.has_perm(LiveRestoreRequest.permission("add")):
+    is_whole = backup_set.state == BackupSet.State.MADE and backup_set.complete_at is not None
+    if not is_whole or backup_set.stream_id == SYSTEM_STREAM or not user.has_perm(LiveRestoreRequest.permission("add")):
         return ""
     about = urlencode({"customer": str(backup_set.stream_id), "state": str(backup_set.pk)})
     return f"{reverse('admin:l2l_backups_liverestorerequest_add')}?{about}"
+
+
+@dataclass(frozen=True, slots=True)
+class WhyShown:
+    """Why a set is kept, or why it went. `reasons` are those that hold now, with their dates; `due`: none does; `left` what of it still
+    lies where."""
+
+    reasons: list[tuple[str, datetime | None]]
+    due: bool
+    policy: int | None
+    policy_url: str
+    by_age: str
+    left: list[tuple[str, int, int]]
+
+
+def _why_shown(user: Any, backup_set: BackupSet) -> WhyShown:
+    kept, policy = reading.kept_now(backup_set, clock.now()), backup_set.kept_policy
+    reasons = [(plain(reason.words), reason.until) for reason in kept.decision.reasons] if kept else []
+    by_age = words_of(kept)[0] if kept else plain(backup_set.kept_why)
+    left = _copies_left(backup_set) if backup_set.state == BackupSet.State.LEAVING else []
+    return WhyShown(reasons, kept is not None and not reasons, policy, policy_url(user, policy), by_age, left)
+
+
+def _copies_left(backup_set: BackupSet) -> list[tuple[str, int, int]]:
+    """Where its own objects still lie: location, how many, how many bytes. What other sets use too stays with them."""
+    own = Copy.objects.filter(blob__made_by=backup_set, blob__kind__in=(Blob.Kind.BODY, Blob.Kind.ENVELOPE))
+    counted = own.order_by("location__position").values_list("location__name").annotate(models.Count("pk"), models.Sum("blob__size"))
+    return list(counted)

@@ -91,6 +91,7 @@ class BackupSet(models.Model):
     kept_why = models.CharField(max_length=300, blank=True)
     kept_policy = models.PositiveIntegerField(null=True, help_text="The version of the policy by which that was decided.")
     damaged_at = models.DateTimeField(null=True, help_text="When it was found damaged beyond mending.")
+    left_at = models.DateTimeField(null=True, help_text="When retention let it go.")
     removed_at = models.DateTimeField(null=True, help_text="When nothing of its own was at any location any more.")
 
     objects = StreamQuerySet.as_manager()

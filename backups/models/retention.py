@@ -50,6 +50,15 @@ class RetentionLook(models.Model):
     months_to = models.DateField(null=True, help_text="The last night of the newest month that is decided.")
     waits = models.CharField(max_length=500, blank=True, help_text="Why what is due does not go.")
 
+    objects = StreamQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "customer under retention"
+        verbose_name_plural = "customers under retention"
+
+    def __str__(self) -> str:
+        return f"retention of {self.stream.name}"
+
 
 class ReadLease(models.Model):
     """Somebody reads a set: until `expires_at` it does not go. Renewed while it is read."""

@@ -161,7 +161,7 @@ def _leave(vault: Vault, stream: uuid.UUID, policy: Policy, clock_cleared: bool)
     free = [row.pk for row in rows.defer("blob_ids")]
     leaving = sorted(set(free) - read_leases.being_read(free, now))
     for batch in batches(leaving):
-        BackupSet.objects.filter(pk__in=batch).update(state=BackupSet.State.LEAVING)
+        BackupSet.objects.filter(pk__in=batch).update(state=BackupSet.State.LEAVING, left_at=now)
     return leaving
 
 

@@ -101,6 +101,12 @@ def clear(*, by: Any, why: str, now: datetime) -> datetime:
     return until
 
 
+def standing(now: datetime) -> list[tuple[str, bool]]:
+    """What is doubted of each machine's clock, in words, and whether a person vouches for it now."""
+    rows = ClockMark.objects.exclude(doubts="").order_by("host")
+    return [(in_words(row, now), row.cleared_until is not None and row.cleared_until > now) for row in rows]
+
+
 def in_words(row: ClockMark, now: datetime) -> str:
     """What a page says of one machine's clock; empty when nothing is doubted."""
     if not row.doubts:

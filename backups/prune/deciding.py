@@ -19,6 +19,7 @@ from backups.statements import change_each
 _DATED = f"UPDATE {BackupSet._meta.db_table} SET goes_at = %s, kept_why = %s, kept_policy = %s WHERE id = %s"  # noqa: S608
 # When nothing more is owed to a stream, its periods are looked at so often all the same.
 AT_LEAST = timedelta(days=7)
+ON_HOLD = "a legal hold is open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ def _look(one: Decided) -> RetentionLook:
     decided_to = dict(one.facts.decided_to)
     for choice in one.chosen:
         decided_to[choice.period.tier] = choice.period.last
-    waits = ("a legal hold is open" if one.facts.held else one.waits) if one.overdue else ""
+    waits = (ON_HOLD if one.facts.held else one.waits) if one.overdue else ""
     return RetentionLook(
         stream_id=one.facts.stream,
         look_at=one.look_at,

@@ -21,16 +21,23 @@ from audit.two_person import TwoPersonRequest
 from backups import heartbeats, queueing
 from backups.admin.charts import KINDS
 from backups.admin.hot import figures_for
+from backups.admin.kept import kept_url
 from backups.admin.locations import Owed, copies_text, owed_by_location
+from backups.admin.sets import GOES_SOON, going_within
 from backups.hot.standing import Standing, judged
-from backups.models import BackupSet, LiveRestoreRequest, Location, PolicyChangeRequest, Run
-from backups.slots import night_of
+from backups.ledger.picture import name_of
+from backups.models import BackupSet, LiveRestoreRequest, Location, PolicyChangeRequest, RetentionLook, Run, Slot
+from backups.prune import clock_doubt
+from backups.prune.deciding import ON_HOLD
+from backups.slots import night_of, period_called
 from subscriptions.admin import of_visible_customers
 from subscriptions.holds import due_for_review
 from subscriptions.models import Customer, HoldReleaseRequest, TermChangeRequest
 
 NIGHTS_SHOWN = 30
 NIGHT_TODOS = 5
+# Weeks and months that were missed are told of so long; the picture shows them for good.
+MISSED_SHOWN = timedelta(days=35)
 # Three looks at what is due.
 WORKER_SILENT = timedelta(minutes=3)
 RED_STATES = (Run.State.FAILED, Run.State.MISSED, Run.State.STOPPED)
@@ -74,6 +81,7 @@ def front_page(user: Any) -> dict[str, Any]:
         "lost_kind": KINDS[standing.lost_state] if standing else "",
         "todos": [*_hot_todos(standing), *todos(user, protection, places)],
         "chart": stored_per_night(user),
+        "going": going_soon(user) if user.has_perm("l2l_backups.view_backupset") else None,
         "may_see_sets": user.has_perm("l2l_backups.view_backupset"),
         "may_see_customers": user.has_perm("l2l_subscriptions.view_customer"),
     }
@@ -93,6 +101,11 @@ def protection_now(user: Any) -> Protection:
     return Protection(since, customers.count(), counted["protected"], counted["any"] - counted["protected"])
 
 
+def going_soon(user: Any) -> int:
+    """How many sets age lets go within a week."""
+    return going_within(BackupSet.objects.visible_to(user), GOES_SOON).count()
+
+
 def places_now() -> list[tuple[Location, Owed]]:
     owed = owed_by_location()
     return [(place, owed.get(place.pk, Owed())) for place in Location.objects.filter(in_force=True)]
@@ -103,6 +116,7 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     yield from _queue_todos(user)
     yield from _night_todos(user)
     yield from _proof_todos(user)
+    yield from _retention_todos(user)
     yield from _requests_to_decide(user)
     yield from _hold_todos(user)
     for place, owed in places:
@@ -182,6 +196,26 @@ def _proof_todos(user: Any) -> Iterator[Todo]:
             f"{backup_set.stream.name}: rows are not what history says. The newest set's page names them, and what to do.",
             reverse("admin:l2l_backups_backupset_change", args=[backup_set.pk]),
         )
+
+
+def _retention_todos(user: Any) -> Iterator[Todo]:
+    """Weeks and months of late without a set, and what does not go though its time is over, of the customers that the person may see."""
+    if user.has_perm("l2l_backups.view_backupset"):
+        since = clock.now() - MISSED_SHOWN
+        missed = of_visible_customers(user, Slot.objects.filter(state=Slot.State.MISSED, decided_at__gt=since), "stream")
+        for slot in missed.select_related("stream").order_by("-first", "key")[:NIGHT_TODOS]:
+            text = f"{slot.stream.name}: {name_of(period_called(slot.key))} is missed: there was no good set. The nights say why."
+            yield Todo("bad", "Kept", text, f"{kept_url(slot.stream_id)}?nights={slot.first.year}#nights")
+    if not user.has_perm("l2l_backups.view_retentionlook"):
+        return
+    page = reverse("admin:l2l_backups_retentionlook_changelist")
+    for words, cleared in clock_doubt.standing(clock.now()):
+        if not cleared:
+            yield Todo("bad", "Clock", f"Nothing is removed while the clock is in doubt. {words}.", page)
+    waiting = of_visible_customers(user, RetentionLook.objects.exclude(waits=""), "stream").exclude(waits=ON_HOLD).count()
+    if waiting:
+        some = "One customer keeps sets" if waiting == 1 else f"{waiting} customers keep sets"
+        yield Todo("warn", "Kept", f"{some} whose time is over, for pruning waits: see why under Retention.", f"{page}?waits=yes")
 
 
 def _requests_to_decide(user: Any) -> Iterator[Todo]:

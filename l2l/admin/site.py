@@ -52,6 +52,7 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         [
             ("Hot backups", "flash_on", "l2l_backups_hotstate_changelist", "l2l_backups.view_hotstate"),
             ("Nights", "nights_stay", "l2l_backups_run_changelist", "l2l_backups.view_run"),
+            ("Retention", "auto_delete", "l2l_backups_retentionlook_changelist", "l2l_backups.view_retentionlook"),
             ("Backup policy", "policy", "l2l_backups_backuppolicy_changelist", "l2l_backups.view_backuppolicy"),
             ("Policy requests", "how_to_reg", "l2l_backups_policychangerequest_changelist", "l2l_backups.view_policychangerequest"),
             ("Backup sets", "inventory_2", "l2l_backups_backupset_changelist", "l2l_backups.view_backupset"),

@@ -172,6 +172,7 @@ APPS = {
         "policychangerequest",
         "liverestorerequest",
         "hotstate",
+        "retentionlook",
     ),
     "django_q": ("schedule", "ormq", "failure"),
 }

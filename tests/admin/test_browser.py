@@ -13,8 +13,9 @@ from django.db import connections
 import audit
 from audit.grants import grant_role
 from audit.roles import Role
-from backups.models import Run
+from backups.models import Run, Slot
 from backups.policies import ensure_first_policy
+from backups.slots import month_of
 from tests.admin.conftest import Belongings, url
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -40,7 +41,16 @@ def no_connection_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def browser(own: Belongings, failed_night: None, ripe: None, no_connection_stays: None) -> Iterator[Any]:
+def kept_month(own: Belongings) -> str:
+    """The month of the customer's set, decided."""
+    month = month_of(own.backup_set.night)
+    about = {"state": "filled", "policy": 1, "decided_at": datetime.now(UTC), "backup_set": own.backup_set}
+    Slot.objects.create(stream_id=own.customer.pk, key=month.key, first=month.first, last=month.last, **about)
+    return f"{month.first:%B %Y}"
+
+
+@pytest.fixture
+def browser(own: Belongings, failed_night: None, kept_month: str, ripe: None, no_connection_stays: None) -> Iterator[Any]:
     """The rows are made before it: no query of ours may run in the thread while Playwright's event loop does."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the walk with a real browser is left out")
     with sync_api.sync_playwright() as playwright:
@@ -106,6 +116,19 @@ def test_an_account_manager_changes_a_record_and_reads_its_history(page: Any, ow
     page.click("table >> text=acme")
     assert "whole, and read back, at every required location" in page.inner_text("main, #main")
     assert (fits(page), problems) == (True, [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_account_manager_looks_at_what_is_kept_and_opens_a_set_by_keyboard(page: Any, kept_month: str, own: Belongings) -> None:
+    sign_in(page, "ada")
+    page.goto(url("customer_overview", own.customer.pk))
+    page.click("text=Kept backups")
+    page.wait_for_selector("text=What is promised for acme")
+    assert fits(page)
+    page.focus(f"a.bo-slot[title^='{kept_month}: filled']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Why it is kept")
+    assert f"Chosen for {kept_month}" in page.inner_text("main, #main") and fits(page)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -20,7 +20,7 @@ from django_q.models import Failure, OrmQ, Schedule
 
 import audit
 from audit.models import Event, Grant
-from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest
+from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest, RetentionLook
 from backups.policies import ensure_first_policy
 from l2l import schedules
 from subscriptions.models import HoldReleaseRequest, LegalHold, TermChangeRequest
@@ -78,6 +78,7 @@ MODELS = {
     "l2l_subscriptions_holdreleaserequest": Model(OWN),
     "l2l_subscriptions_termchangerequest": Model(TERMS, add=MANAGED),
     "l2l_backups_backupset": Model(OWN),
+    "l2l_backups_retentionlook": Model(BACKUPS),
     "l2l_backups_run": Model(OWN),
     "l2l_backups_hotstate": Model(OWN),
     "l2l_backups_itemexport": Model(OWN),
@@ -105,6 +106,8 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_subscriptions_customer_find": (OWN, NOBODY),
     "l2l_subscriptions_customer_take": (TAKERS, TAKERS),
     "l2l_backups_itemexport_download": (TAKERS, NOBODY),
+    "l2l_backups_backupset_kept": (OWN, NOBODY),
+    "l2l_backups_retentionlook_clear_clock": (OPERATORS, OPERATORS),
     "l2l_backups_run_act": (OPERATORS, OPERATORS),
     "l2l_subscriptions_legalhold_postpone": (frozenset({"root", "ada", "olga"}),) * 2,
     "l2l_subscriptions_legalhold_ask_for_release": (MANAGED, MANAGED),
@@ -185,6 +188,10 @@ class Rows:
         row = self.of.get(standard[0] if standard else next((model for model in MODELS if name.startswith(f"{model}_")), ""))
         page = standard[1] if standard else name
         arguments: list[Any] = [row.pk] if row is not None and page not in ("changelist", "add", "deleted") else []
+        if name == "l2l_backups_backupset_kept":
+            arguments = [row.stream_id]
+        if name == "l2l_backups_retentionlook_clear_clock":
+            arguments = []
         if page in ("version", "version_file"):
             arguments.append(type(row).history.filter(**{row._meta.pk.attname: row.pk}).first().history_id)
         if page in ("file", "version_file"):
@@ -273,6 +280,9 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_subscriptions_holdreleaserequest": _a_release(hold),
             "l2l_subscriptions_termchangerequest": _a_change_of_terms(one),
             "l2l_backups_backupset": one.backup_set,
+            "l2l_backups_retentionlook": RetentionLook.objects.create(
+                stream_id=one.customer.pk, look_at=datetime.now(UTC), policy=1, years=20
+            ),
             "l2l_backups_run": one.run,
             "l2l_backups_liverestorerequest": _a_live_restore(one),
             "l2l_backups_itemexport": one.item_export,

@@ -67,6 +67,7 @@ def test_what_no_rule_keeps_is_gone_at_every_location(
     for one in made[:6]:
         gone = BackupSet.objects.get(pk=one.pk)
         assert gone.removed_at is not None and not gone.blob_ids
+        assert gone.left_at is not None and gone.left_at <= gone.removed_at
         with pytest.raises(NoSet):
             restore(vault, acme, tmp_path / "gone", set_id=str(one.pk))
     for one in (made[6], made[8], made[11]):
