@@ -31,6 +31,8 @@ OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead
 SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
 LIVE_RESTORES = "l2l_backups.{}_liverestorerequest"
+PURGES = "l2l_backups.{}_purgerequest"
+SEES_PURGES = (PURGES.format("view"), "l2l_backups.view_purge")
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
@@ -40,6 +42,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *OF_OWN_NIGHTS,
         LIVE_RESTORES.format("view"),
         "l2l_backups.add_itemexport",
+        *SEES_PURGES,
+        PURGES.format("add"),
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (
@@ -49,6 +53,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "approve")),
         *(LIVE_RESTORES.format(verb) for verb in ("view", "approve")),
+        *SEES_PURGES,
+        PURGES.format("approve"),
     ),
     Role.BACKUP_OPERATOR: (
         *OF_CUSTOMERS,
@@ -61,6 +67,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "add", "approve")),
         *(LIVE_RESTORES.format(verb) for verb in ("view", "add", "approve")),
+        *SEES_PURGES,
     ),
     Role.AUDITOR: (
         *OF_CUSTOMERS,
@@ -71,6 +78,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         CHANGES_OF_POLICY.format("view"),
         LIVE_RESTORES.format("view"),
+        *SEES_PURGES,
         "auth.view_user",
         "auth.view_group",
     ),

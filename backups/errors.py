@@ -14,6 +14,8 @@ BackupError
 ├── TargetUnusable     the database to restore into cannot be reached, or refused
 ├── ReadBackDiffers    the database gives rows back otherwise than it was given them
 ├── TooMuchDiffers     too many rows differ to be restored into the live tables
+├── NotPurgeable       nothing may go, or not now; the message says why
+├── StillThere         something of purged items was found after they went
 └── NotRestorable      a state that cannot be written into the live tables; the message lists why
 """
 
@@ -80,3 +82,11 @@ class TooMuchDiffers(BackupError):
 
 class NotRestorable(BackupError):
     """The state cannot be written into the live tables as it is; the message says what stands in the way. Nothing was written."""
+
+
+class NotPurgeable(BackupError):
+    """Nothing of it may go now; the message says why and what to do. Nothing went."""
+
+
+class StillThere(BackupError):
+    """After a purge something of its items was found; the message says where."""
