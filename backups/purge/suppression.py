@@ -1,0 +1,124 @@
+"""The suppression list: keyed digests of purged items and files, kept in the system stream and obeyed wherever content leaves a backup.
+
+An item is called by its model and primary key, a file by its stored name, each digested with a key of the customer's own: the list tells
+nobody what was purged, and nothing at all once the customer's keys are destroyed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from audit import canonical
+from audit.registry import SYSTEM_STREAM
+from backups import customerkeys, idset
+from backups.errors import KeysMissing, NoLocation
+from backups.keyfiles import KeyRing
+from backups.locations import Place
+from backups.manifest import object_name
+from backups.models import Purge
+from backups.sealing import StreamKey
+from backups.stores.contract import StoreError
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """One purge's part of the list, as its row has it."""
+
+    key_number: int
+    models: frozenset[str]
+    digests: bytes
+    numbers: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionList:
+    """What of one customer never comes out again: digests by the key that they were made with, the changes that lost their content, and the
+    models of which there is anything."""
+
+    digests: Sequence[tuple[StreamKey, frozenset[bytes]]]
+    numbers: frozenset[int]
+    models: frozenset[str]
+
+    def has_item(self, model: str, key: Any) -> bool:
+        """`key` is the primary key as canonical JSON has it."""
+        return any(item_digest(one, model, key) in known for one, known in self.digests)
+
+    def has_file(self, name: str) -> bool:
+        return any(file_digest(one, name) in known for one, known in self.digests)
+
+
+def item_digest(key: StreamKey, model: str, primary_key: Any) -> bytes:
+    """16 bytes that stand for an object; `primary_key` as canonical JSON has it."""
+    return _digest(key, b"purged item", model.encode(), canonical.dump_bytes(primary_key))
+
+
+def file_digest(key: StreamKey, name: str) -> bytes:
+    """16 bytes that stand for a stored file."""
+    return _digest(key, b"purged file", name.encode())
+
+
+def joined(digests: Iterable[bytes]) -> bytes:
+    """As a purge keeps them; sorted, so that their order tells nothing."""
+    return b"".join(sorted(digests))
+
+
+def recorded(stream: uuid.UUID) -> list[Entries]:
+    """What this database says of the customer."""
+    if stream == SYSTEM_STREAM:
+        return []
+    purges = Purge.objects.filter(customer=stream).values_list("key_number", "counts", "digests", "numbers")
+    return [Entries(number, frozenset(counts), bytes(digests), bytes(numbers)) for number, counts, digests, numbers in purges]
+
+
+def opened(entries: Sequence[Entries], keys: KeyRing, places: Sequence[Place], stream: uuid.UUID, notes: list[str]) -> SuppressionList:
+    """The list, ready to be asked. Raises `KeysMissing` when a key that it was made with cannot be had: then nothing is given out."""
+    digests = []
+    for number in sorted({one.key_number for one in entries}):
+        try:
+            key = customerkeys.key_at(keys, places, str(stream), number, notes)
+        except (KeysMissing, NoLocation) as problem:
+            raise KeysMissing(
+                "Some content of this customer was purged and must not come back, and the list of it cannot be read without a key: "
+                f"{problem} Bring back a location that has it."
+            ) from None
+        digests.append((key, frozenset(digest for one in entries if one.key_number == number for digest in _cut(one.digests))))
+    numbers = frozenset(number for one in entries for number in idset.unpacked(one.numbers))
+    return SuppressionList(tuple(digests), numbers, frozenset(model for one in entries for model in one.models))
+
+
+def key_for(keys: KeyRing, places: Sequence[Place], stream: uuid.UUID) -> StreamKey:
+    """The customer's key that most of the places have, the newest of those. Raises `KeysMissing`, `NoLocation`."""
+    held: dict[int, int] = {}
+    for place in places:
+        for number in _numbers_at(place, stream):
+            held[number] = held.get(number, 0) + 1
+    if not held:
+        raise KeysMissing("No location has a key of this customer: back it up first, then nothing is purged that no list would keep away.")
+    number = max(held, key=lambda one: (held[one], one))
+    return customerkeys.key_at(keys, places, str(stream), number, [])
+
+
+def _numbers_at(place: Place, stream: uuid.UUID) -> Iterator[int]:
+    folder = object_name(str(stream), "key", "").removesuffix(".age")
+    try:
+        names = [entry.name for entry in place.store.list(folder)]
+    except StoreError:
+        return
+    for name in names:
+        number = name.removeprefix(folder).removesuffix(".age")
+        if number.isdecimal():
+            yield int(number)
+
+
+def _digest(key: StreamKey, *words: bytes) -> bytes:
+    return key.digest(hashlib.sha256(b"\0".join(words)).digest())[:DIGEST_BYTES]
+
+
+def _cut(digests: bytes) -> Iterator[bytes]:
+    return (digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES))
