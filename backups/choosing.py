@@ -15,7 +15,8 @@ from backups.errors import NoLocation, NoSet
 from backups.locations import Place
 from backups.manifest import Part
 from backups.moments.making import open_moment
-from backups.reading import FoundSet, Reader, SetReader, choose, find_sets, open_set
+from backups.purge import listed
+from backups.reading import FoundSet, Reader, choose, find_sets, open_set
 from backups.vault import Vault
 from subscriptions.models import Customer
 
@@ -86,14 +87,15 @@ class Only:
         return self.model in (part.model, part.model.rpartition(".")[2])
 
 
-def open_chosen(vault: Vault, stream: uuid.UUID, set_id: str | None) -> tuple[FoundSet, SetReader]:
+def open_chosen(vault: Vault, stream: uuid.UUID, set_id: str | None) -> tuple[FoundSet, Reader]:
     """The stream's newest set, or the one whose id begins so, from the places that can be used; what was wrong is in the reader's notes.
+    It gives out nothing that was purged since (P9).
 
     Raises `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole`, `BadManifest`.
     """
     places, notes = _usable(vault, stream)
     found = choose(find_sets(places, str(stream), vault.fingerprint, notes), set_id, notes)
-    return found, open_set(places, vault.keys, str(stream), found, notes)
+    return found, listed.suppressing(vault, places, stream, open_set(places, vault.keys, str(stream), found, notes))
 
 
 @contextmanager
@@ -117,7 +119,7 @@ def opened(
     wants = only.wants if only else lambda _: True
     reader = open_moment(vault, places, str(stream), at.moment, notes, wants=wants, progress=progress)
     try:
-        yield reader.found, reader
+        yield reader.found, listed.suppressing(vault, places, stream, reader)
     finally:
         reader.close()
 

@@ -24,6 +24,7 @@ from audit import registry, rows
 from audit.models import JournalRow
 from audit.registry import Protected
 from backups.models import BackupSet
+from backups.purge import listed
 from backups.reading import FoundSet, Reader, find_sets, open_set
 from backups.vault import Vault
 
@@ -189,7 +190,8 @@ class _Seen:
 
 
 def find_in_sets(vault: Vault, stream: uuid.UUID, text: str, *, most: int = MOST_ITEMS, progress: Progress = lambda _: None) -> Found:
-    """The same from the sets alone, each read whole, the newest first. Nothing here is asked of the database.
+    """The same from the sets alone, each read whole, the newest first. Of the database nothing is asked but what was purged since, which is
+    not found.
 
     Raises `NoLocation`, `KeysMissing`, `NowhereWhole`, `BadManifest`.
     """
@@ -199,7 +201,7 @@ def find_in_sets(vault: Vault, stream: uuid.UUID, text: str, *, most: int = MOST
     more = False
     for found in find_sets(places, str(stream), vault.fingerprint, notes) if places else ():
         progress(f"the set for the night of {found.envelope['night']}")
-        reader = open_set(places, vault.keys, str(stream), found, notes)
+        reader = listed.suppressing(vault, places, stream, open_set(places, vault.keys, str(stream), found, notes))
         more = _look_through(reader, found, text, most, seen, progress) or more
     items = [
         Item(one.model, one.key, versions[0].reference, not one.gone, tuple(versions))

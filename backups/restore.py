@@ -108,9 +108,11 @@ class _Writer:
         self.report.counts[f"{part.what}/{part.model}"] = count
 
     def _copy_pieces(self, part: Part, file: Any) -> int:
+        count = 0
         for piece in self.reader.pieces(part):
             file.write(piece)
-        return part.rows
+            count += piece.count(b"\n")
+        return count
 
     def _write_chosen(self, part: Part, file: Any) -> int:
         count = 0
