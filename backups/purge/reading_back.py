@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.files.storage import Storage
@@ -47,11 +46,3 @@ def _versions(label: str, history_ids: Sequence[int]) -> bool:
         return False
     history: models.QuerySet[Any, Any] = models.QuerySet(protected.history_model)
     return history.filter(pk__in=history_ids).exists()
-
-
-def recorded_numbers(rows: Iterator[tuple[uuid.UUID, bytes]]) -> dict[uuid.UUID, set[int]]:
-    """The changes that purges list, by customer."""
-    found: dict[uuid.UUID, set[int]] = {}
-    for stream, numbers in rows:
-        found.setdefault(stream, set()).update(idset.unpacked(bytes(numbers)))
-    return found
