@@ -1,8 +1,9 @@
 """That history and journal agree, number by number (P8): each leaf is made anew from its history row, each link from its leaf.
 
 Reading only, on the connection that it is given: in a snapshot nothing moves meanwhile. Memory is bounded however long the chains are.
-Purged content has a leaf, no salt and no history row, and whoever purged it has recorded its number; the chain holds over it. Against somebody who computes the whole chain anew this
-proves nothing; the heads that were signed and lie elsewhere do (`journal_digests` tells what the journal says of their numbers).
+Purged content has a leaf, no salt and no history row, and whoever purged it has recorded its number; the chain holds over it. Against
+somebody who computes the whole chain anew this proves nothing; the heads that were signed and lie elsewhere do (`journal_digests` tells
+what the journal says of their numbers).
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ KINDS = {State.REQUESTED: "warn", State.APPROVED: "info", State.EXECUTED: "good"
 
 class TwoPersonAdmin(BackOfficeAdmin):
     plan_template = ""
+    approval_does = "With your approval it is done at once."
     refusals: tuple[type[Exception], ...] = ()  # what carrying it out may answer, beside the audit app's own
     list_display: tuple[Any, ...] = (
         "what",
@@ -110,7 +111,7 @@ class TwoPersonAdmin(BackOfficeAdmin):
         asked = self._asked(request, object_id, "approve")
         decision = Decision(
             f"Approve: {asked.what}?",
-            (f"{asked.requested_by} asked for this: {asked.why}", "With your approval it is done at once."),
+            (f"{asked.requested_by} asked for this: {asked.why}", self.approval_does),
             "Approve",
             self.url("change", asked.pk),
             details=self.plan_template,

@@ -13,6 +13,8 @@ from backups import vault as vaults
 from backups.hot import removal, shipper
 from backups.live_restore import carrying_out
 from backups.models import Run
+from backups.purge import carrying_out as purging
+from backups.purge import looks
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
 from backups.vault import Vault
@@ -88,6 +90,16 @@ def remove_segments() -> str:
     heartbeats.beat(DESTROYER)
     with actors.acting("destroyer", reason="sets hold what these segments say", source="remove_segments"):
         return removal.remove_covered(vaults.from_settings(), vaults.clock()).why
+
+
+def purge() -> str:
+    """Content past its term goes, where two people decided on it and its day has come, and what is past its term is looked at: hourly,
+    where credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    with actors.acting("destroyer", reason="content past its term", source="purge"):
+        report = purging.look(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
+        looks.look_at_all(vaults.clock(), lambda: heartbeats.beat(DESTROYER))
+    return f"{sum(report.items.values())} items gone, {len(report.troubles)} requests wait or failed"
 
 
 def sign_evidence() -> None:

@@ -29,6 +29,7 @@ SCHEDULES = (
     Planned("roles whose time is over", "audit.tasks.end_roles", 5, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
     Planned("segments that sets cover leave", "backups.tasks.remove_segments", 60, DESTROYER),
+    Planned("content past its term goes", "backups.tasks.purge", 60, DESTROYER),
     Planned("the destroyer is alive", "backups.tasks.alive", 1, DESTROYER),
 )
 

@@ -1,5 +1,5 @@
-"""Locations, sets, nights, the policy, stored objects and the queue, as people see and steer them."""
+"""Locations, sets, nights, the policy, purges, stored objects and the queue, as people see and steer them."""
 
-from backups.admin import hot, item_exports, live_restores, locations, objects, policies, queue, runs, sets
+from backups.admin import hot, item_exports, live_restores, locations, objects, policies, purges, queue, runs, sets
 
-__all__ = ["hot", "item_exports", "live_restores", "locations", "objects", "policies", "queue", "runs", "sets"]
+__all__ = ["hot", "item_exports", "live_restores", "locations", "objects", "policies", "purges", "queue", "runs", "sets"]

@@ -22,8 +22,8 @@ from audit.states import State
 from backups import leases
 from backups.errors import BackupError, Busy, LeaseLost, NoLocation, NotPurgeable
 from backups.leases import Held
-from backups.models import DoomedFile, Purge, PurgeRequest, PurgeTry
-from backups.purge import removing, suppression
+from backups.models import DoomedFile, ItemExport, Purge, PurgeRequest, PurgeTry
+from backups.purge import looks, removing, suppression
 from backups.purge.planning import Doomed, Plan, as_text, batched, plan_of, pointing, total_of, versions_of
 from backups.purge.reading_back import check_gone, storage_of
 from backups.sealing import StreamKey
@@ -67,6 +67,8 @@ def look(vault: Vault, *, only: Iterable[uuid.UUID] | None = None, progress: Pro
             report.troubles[asked.pk] = _note(asked, vault.clock(), problem)
         else:
             _note(asked, vault.clock())
+            if gone:
+                looks.look_at(asked.customer, vault.clock())
             report.items[asked.customer.code] = report.items.get(asked.customer.code, 0) + gone
     for purge in _unfinished(only):
         try:
@@ -150,6 +152,7 @@ class _Work:
                 two_person.executed(self.asked, plan=self.plan.document, now=self.vault.clock())
             purge = self._recorded(protected, free, found, key)
             removing.remove(protected, stream, found)
+            _end_exports(protected, stream, free, self.vault.clock())
             DoomedFile.objects.bulk_create(
                 DoomedFile(purge=purge, model=protected.label, field=one.field, name=one.name) for one in found.files
             )
@@ -217,6 +220,12 @@ def _refuse_unshipped(stream: uuid.UUID, found: removing.Found) -> None:
         waits = waits or rows.filter(number=None).exists() or removing.owed_segments(segments)
     if waits:
         raise NotShipped("Changes of these items are not at every location yet: they go once the hot backup has caught up.")
+
+
+def _end_exports(protected: Protected, stream: uuid.UUID, free: Sequence[Doomed], now: datetime) -> None:
+    """What somebody took of them from the backups and may still download goes with the worker's next look."""
+    ready = ItemExport.objects.filter(stream=stream, model=protected.label, state=ItemExport.State.READY, expires_at__gt=now)
+    ready.filter(key__in=[str(one.key) for one in free]).update(expires_at=now)
 
 
 def _of_few_versions(protected: Protected, stream: uuid.UUID, batch: Sequence[Doomed]) -> Iterable[list[Doomed]]:

@@ -23,7 +23,7 @@ from backups.admin.charts import KINDS
 from backups.admin.hot import figures_for
 from backups.admin.locations import Owed, copies_text, owed_by_location
 from backups.hot.standing import Standing, judged
-from backups.models import BackupSet, LiveRestoreRequest, Location, PolicyChangeRequest, Run
+from backups.models import BackupSet, LiveRestoreRequest, Location, PolicyChangeRequest, PurgeRequest, PurgeTry, Run, TermLook
 from backups.slots import night_of
 from subscriptions.admin import of_visible_customers
 from subscriptions.models import Customer
@@ -102,6 +102,7 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     yield from _queue_todos(user)
     yield from _night_todos(user)
     yield from _proof_todos(user)
+    yield from _term_todos(user)
     yield from _requests_to_decide(user)
     for place, owed in places:
         if place.trouble:
@@ -182,10 +183,44 @@ def _proof_todos(user: Any) -> Iterator[Todo]:
         )
 
 
+def _term_todos(user: Any) -> Iterator[Todo]:
+    """What an agreement let go and is there still; purges that failed; what waits for the account manager's decision."""
+    if not user.has_perm(PurgeRequest.permission("view")):
+        return
+    looks = TermLook.objects.visible_to(user).select_related("stream")
+    for look in looks.filter(overdue__gt=0).order_by("overdue_since")[:NIGHT_TODOS]:
+        text = f"{look.stream.name}: {_items(look.overdue)} should have gone by an agreed term, the first on {look.overdue_since}."
+        yield Todo("bad", "Term", text, _past_term(look))
+    failed = PurgeTry.objects.filter(request__state=State.APPROVED.value, passing=False).exclude(trouble="")
+    for one in of_visible_customers(user, failed, "request__customer").select_related("request__customer")[:NIGHT_TODOS]:
+        link = reverse("admin:l2l_backups_purgerequest_change", args=[one.pk])
+        yield Todo("bad", "Purge", f"{one.request.customer.code}: {one.trouble}", link)
+    if user.has_perm(PurgeRequest.permission("add")):
+        for look in looks.filter(standard__gt=0, stream__in=_undecided()).order_by("stream__name")[:NIGHT_TODOS]:
+            yield Todo(
+                "info", "Term", f"{look.stream.name}: {_items(look.standard)} past 20 years; decide whether to purge.", _past_term(look)
+            )
+
+
+def _undecided() -> Any:
+    """The customers of whom nobody has asked for a purge that is still open."""
+    asked = PurgeRequest.objects.filter(state__in=(State.REQUESTED.value, State.APPROVED.value), term=PurgeRequest.Term.STANDARD)
+    return Customer.objects.exclude(pk__in=asked.values("customer")).values("pk")
+
+
+def _items(count: int) -> str:
+    return "one item" if count == 1 else f"{count:,} items"
+
+
+def _past_term(look: TermLook) -> str:
+    return reverse("admin:l2l_subscriptions_customer_past_term", args=[look.pk])
+
+
 def _requests_to_decide(user: Any) -> Iterator[Todo]:
     """What waits for this person as the second one."""
     yield from _to_decide(user, PolicyChangeRequest, PolicyChangeRequest.objects.all(), "to change the backup policy: ")
     yield from _to_decide(user, LiveRestoreRequest, of_visible_customers(user, LiveRestoreRequest.objects.all(), "customer"), "to ")
+    yield from _to_decide(user, PurgeRequest, of_visible_customers(user, PurgeRequest.objects.all(), "customer"), "for the ")
 
 
 def _to_decide(user: Any, kind: type[TwoPersonRequest], visible: Any, asks: str) -> Iterator[Todo]:

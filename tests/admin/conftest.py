@@ -171,6 +171,8 @@ APPS = {
         "backuppolicy",
         "policychangerequest",
         "liverestorerequest",
+        "purgerequest",
+        "purge",
         "hotstate",
     ),
     "django_q": ("schedule", "ormq", "failure"),
