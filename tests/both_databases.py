@@ -25,6 +25,7 @@ ONCE = [
     "tests/audit/test_chain.py",
     "tests/backups/test_chunks.py",
     "tests/backups/live_restore/test_kills.py",
+    "tests/backups/purge/test_kills.py",
     "tests/backups/test_hot_kills.py",
     "tests/backups/test_sections.py",
     "tests/backups/test_kills.py",

@@ -52,6 +52,7 @@ class Purge(audit.TrackedModel):
     finished_at = models.DateTimeField("read back", null=True, help_text="When its files were gone too, and nothing of it was found.")
     counts: Any = audit.CanonicalJSONField(help_text="For each model: items, versions in history, stored files.")
     file_bytes = models.PositiveBigIntegerField(default=0)
+    newest_history = models.BigIntegerField(help_text="Versions with a later id are of items that were made anew under the same key.")
     key_number = models.PositiveIntegerField()
     total = models.CharField(max_length=64)
     digests = models.BinaryField()
@@ -97,8 +98,7 @@ class TermLook(models.Model):
     stream = models.OneToOneField("l2l_audit.Stream", on_delete=models.PROTECT, primary_key=True, related_name="+")
     looked_at = models.DateTimeField()
     standard = models.PositiveBigIntegerField(default=0, help_text="Items past the standard term: they wait for a decision.")
-    agreed = models.PositiveBigIntegerField(default=0, help_text="Items past an agreed term.")
-    ahead = models.PositiveBigIntegerField(default=0, help_text="Further items that will be within 90 days.")
+    agreed = models.PositiveBigIntegerField(default=0, help_text="Items that an agreed term lets go within 90 days, or by now.")
     overdue = models.PositiveBigIntegerField(default=0, help_text="Items that should have gone: a broken promise.")
     overdue_since = models.DateField(null=True)
 

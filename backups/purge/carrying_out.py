@@ -173,6 +173,7 @@ class _Work:
             purged_at=self.vault.clock(),
             counts={protected.label: [len(free), len(found.history_ids), len(found.files)]},
             file_bytes=sum(one.size for one in found.files),
+            newest_history=max(found.history_ids),
             key_number=key.number,
             total=as_text(total_of((protected.label, one) for one in free)),
             digests=suppression.joined([*keys, *files]),

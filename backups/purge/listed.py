@@ -47,7 +47,7 @@ def _at_places(vault: Vault, places: Sequence[Place], stream: uuid.UUID, notes: 
             if row["customer_id"] == str(stream):
                 digests, numbers = (base64.b64decode(row[name]) for name in ("digests", "numbers"))
                 counts = row["counts"] if isinstance(row["counts"], dict) else json.loads(row["counts"])
-                yield Entries(row["key_number"], frozenset(counts), digests, numbers)
+                yield Entries(row["key_number"], frozenset(counts), row["newest_history"], digests, numbers)
     finally:
         close()
 

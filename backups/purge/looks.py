@@ -14,7 +14,7 @@ from subscriptions.terms import Rule
 
 logger = logging.getLogger(__name__)
 
-# Which of the horizons the front page tells of.
+# At which of the horizons somebody should have asked for what an agreed term lets go.
 AHEAD = HORIZONS.index(90)
 
 
@@ -39,12 +39,10 @@ def look_at_all(now: datetime, beat: Callable[[], None] = lambda: None) -> int:
 def look_at(customer: Customer, now: datetime) -> TermLook:
     """What is there now, kept."""
     listed, late = past_term.listed(customer, now), past_term.overdue(customer, now)
-    past = {rule: sum(one.by[0] for one in listed if one.rule == rule) for rule in (Rule.TWENTY_YEARS, Rule.AGREED_TERM)}
     values = {
         "looked_at": now,
-        "standard": past[Rule.TWENTY_YEARS],
-        "agreed": past[Rule.AGREED_TERM],
-        "ahead": sum(one.by[AHEAD] - one.by[0] for one in listed),
+        "standard": sum(one.by[0] for one in listed if one.rule == Rule.TWENTY_YEARS),
+        "agreed": sum(one.by[AHEAD] for one in listed if one.rule == Rule.AGREED_TERM),
         "overdue": late.items if late else 0,
         "overdue_since": late.since if late else None,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from backups.manifest import Part
@@ -21,6 +21,7 @@ class SuppressingReader:
 
     base: Reader
     purged: SuppressionList
+    _anew: dict[str, set[Any]] = field(default_factory=dict)
 
     @property
     def stream(self) -> str:
@@ -61,15 +62,35 @@ class SuppressingReader:
             return (self._without_salt(line) for line in lines)
         if part.what == "files":
             return (line for line in lines if not self.purged.has_file(json.loads(line)["name"]))
-        key = self._row_key(part)
-        return (line for line in lines if not self.purged.has_item(part.model, json.loads(line)[key]))
+        return self._kept_versions(part) if part.what == "history" else self._kept_rows(part)
 
     def _concerns(self, part: Part) -> bool:
         return part.what == "journal" or part.model in self.purged.models
 
-    def _row_key(self, part: Part) -> str:
+    def _kept_versions(self, part: Part) -> Iterator[bytes]:
         rows = self.base.part("rows", part.model)
-        return rows.key if rows is not None else part.key
+        for line in self.base.lines(part):
+            values = json.loads(line)
+            up_to = self.purged.gone_up_to(part.model, values[rows.key if rows else part.key])
+            if up_to is None or values[part.key] > up_to:
+                yield line
+
+    def _kept_rows(self, part: Part) -> Iterator[bytes]:
+        """A row says nothing of its version: one of an object that went is there only when it was made anew under the same key."""
+        for line in self.base.lines(part):
+            key = json.loads(line)[part.key]
+            if self.purged.gone_up_to(part.model, key) is None or key in self._made_anew(part):
+                yield line
+
+    def _made_anew(self, rows: Part) -> set[Any]:
+        """The keys of objects that went and have later versions; history is read for them once, when the first is met."""
+        if rows.model not in self._anew:
+            history = self.base.part("history", rows.model)
+            versions = (json.loads(line) for line in self._kept_versions(history)) if history else ()
+            self._anew[rows.model] = {
+                values[rows.key] for values in versions if self.purged.gone_up_to(rows.model, values[rows.key]) is not None
+            }
+        return self._anew[rows.model]
 
     def _without_salt(self, line: bytes) -> bytes:
         row = json.loads(line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,22 +32,25 @@ class Entries:
 
     key_number: int
     models: frozenset[str]
+    newest_history: int
     digests: bytes
     numbers: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SuppressionList:
-    """What of one customer never comes out again: digests by the key that they were made with, the changes that lost their content, and the
-    models of which there is anything."""
+    """What of one customer never comes out again: the digests, each with the newest version (`history_id`) that went, by the key that they
+    were made with; the changes that lost their content; and the models of which there is anything."""
 
-    digests: Sequence[tuple[StreamKey, frozenset[bytes]]]
+    digests: Sequence[tuple[StreamKey, Mapping[bytes, int]]]
     numbers: frozenset[int]
     models: frozenset[str]
 
-    def has_item(self, model: str, key: Any) -> bool:
-        """`key` is the primary key as canonical JSON has it."""
-        return any(item_digest(one, model, key) in known for one, known in self.digests)
+    def gone_up_to(self, model: str, key: Any) -> int | None:
+        """Up to which version (`history_id`) the object went; None when it did not. Later ones are of an object made anew under its key,
+        which is the primary key as canonical JSON has it."""
+        found = [known.get(item_digest(one, model, key)) for one, known in self.digests]
+        return max((up_to for up_to in found if up_to is not None), default=None)
 
     def has_file(self, name: str) -> bool:
         return any(file_digest(one, name) in known for one, known in self.digests)
@@ -72,8 +75,11 @@ def recorded(stream: uuid.UUID) -> list[Entries]:
     """What this database says of the customer."""
     if stream == SYSTEM_STREAM:
         return []
-    purges = Purge.objects.filter(customer=stream).values_list("key_number", "counts", "digests", "numbers")
-    return [Entries(number, frozenset(counts), bytes(digests), bytes(numbers)) for number, counts, digests, numbers in purges]
+    purges = Purge.objects.filter(customer=stream).order_by("id")
+    return [
+        Entries(one.key_number, frozenset(one.counts), one.newest_history, bytes(one.digests), bytes(one.numbers))
+        for one in purges.iterator(chunk_size=50)
+    ]
 
 
 def opened(entries: Sequence[Entries], keys: KeyRing, places: Sequence[Place], stream: uuid.UUID, notes: list[str]) -> SuppressionList:
@@ -87,7 +93,8 @@ def opened(entries: Sequence[Entries], keys: KeyRing, places: Sequence[Place], s
                 "Some content of this customer was purged and must not come back, and the list of it cannot be read without a key: "
                 f"{problem} Bring back a location that has it."
             ) from None
-        digests.append((key, frozenset(digest for one in entries if one.key_number == number for digest in _cut(one.digests))))
+        made_with_it = sorted((one for one in entries if one.key_number == number), key=lambda one: one.newest_history)
+        digests.append((key, {digest: one.newest_history for one in made_with_it for digest in _cut(one.digests)}))
     numbers = frozenset(number for one in entries for number in idset.unpacked(one.numbers))
     return SuppressionList(tuple(digests), numbers, frozenset(model for one in entries for model in one.models))
 

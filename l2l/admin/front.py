@@ -196,16 +196,20 @@ def _term_todos(user: Any) -> Iterator[Todo]:
         link = reverse("admin:l2l_backups_purgerequest_change", args=[one.pk])
         yield Todo("bad", "Purge", f"{one.request.customer.code}: {one.trouble}", link)
     if user.has_perm(PurgeRequest.permission("add")):
-        for look in looks.filter(standard__gt=0, stream__in=_undecided()).order_by("stream__name")[:NIGHT_TODOS]:
-            yield Todo(
-                "info", "Term", f"{look.stream.name}: {_items(look.standard)} past 20 years; decide whether to purge.", _past_term(look)
-            )
+        yield from _undecided_todos(looks)
 
 
-def _undecided() -> Any:
-    """The customers of whom nobody has asked for a purge that is still open."""
-    asked = PurgeRequest.objects.filter(state__in=(State.REQUESTED.value, State.APPROVED.value), term=PurgeRequest.Term.STANDARD)
-    return Customer.objects.exclude(pk__in=asked.values("customer")).values("pk")
+def _undecided_todos(looks: Any) -> Iterator[Todo]:
+    """What the account manager has not asked for, of what somebody must decide on."""
+    for term, kind, says in (
+        (PurgeRequest.Term.AGREED, "warn", "an agreed term lets {items} go within 90 days: ask for it ahead."),
+        (PurgeRequest.Term.STANDARD, "info", "{items} past 20 years; decide whether to purge."),
+    ):
+        asked = PurgeRequest.objects.filter(state__in=(State.REQUESTED.value, State.APPROVED.value), term=term)
+        waiting = looks.filter(**{f"{term}__gt": 0}).exclude(stream__in=asked.values("customer"))
+        for look in waiting.order_by("stream__name")[:NIGHT_TODOS]:
+            text = says.format(items=_items(getattr(look, term)))
+            yield Todo(kind, "Term", f"{look.stream.name}: {text}", _past_term(look))
 
 
 def _items(count: int) -> str:

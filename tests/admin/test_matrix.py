@@ -228,6 +228,7 @@ def _a_purge(one: Belongings) -> Purge:
         asked.customer, asked.term, asked.day = one.customer, "standard", now.date()
         asked.save()
         about = {"part": 1, "purged_at": now, "counts": {"l2l_subscriptions.link": [1, 1, 0]}, "key_number": 1, "total": "0" * 64}
+        about["newest_history"] = 1
         return Purge.objects.create(customer=one.customer, request=asked, digests=b"", numbers=b"", **about)
 
 

@@ -135,7 +135,7 @@ def test_when_the_last_set_with_it_goes(as_: As, aged: Any, people: dict[str, Us
         asked.term, asked.day = "standard", now.date()
         asked.save()
         about = {"part": 1, "purged_at": now + timedelta(minutes=1), "counts": {"x.y": [2, 3, 1]}, "key_number": 1, "total": "0" * 64}
-        purge = Purge.objects.create(customer=aged, request=asked, digests=b"", numbers=b"", **about)
+        purge = Purge.objects.create(customer=aged, request=asked, digests=b"", numbers=b"", newest_history=1, **about)
     for address in (url("purge_change", purge.pk), url("customer_past_term", aged.pk)):
         assert said in as_("ada").get(address).content.decode()
 
@@ -159,6 +159,22 @@ def test_the_account_manager_is_told_what_waits_for_a_decision(as_: As, aged: An
     assert "acme: 3 items past 20 years; decide whether to purge." in as_("ada").get("/").content.decode()
     ask(as_("ada"), aged)
     assert "decide whether to purge" not in as_("ada").get("/").content.decode()
+
+
+def test_the_account_manager_is_told_to_ask_ahead_for_an_agreed_term(as_: As, aged: Any, settings: Any) -> None:
+    subscription = aged.subscriptions.get()
+    subscription.agreed_retention_years = 20  # what is of today's date so many years ago goes tomorrow
+    with audit.acting("ada", reason="agreed"):
+        subscription.save()
+        today = datetime.now(UTC)
+        with at(settings, today.replace(year=today.year - 20, day=min(today.day, 28)).isoformat()):
+            DataRecord.objects.create(customer=aged, kind="part", reference="soon")
+    looks.look_at_all(datetime.now(UTC))
+    assert "acme: an agreed term lets 4 items go within 90 days: ask for it ahead." in as_("ada").get("/").content.decode()
+    ahead = (datetime.now(UTC) + timedelta(days=60)).date().isoformat()
+    shown = ask(as_("ada"), aged, term="agreed", day=ahead).content.decode()
+    assert "Asked. Nothing goes before another person approves it" in shown
+    assert "ask for it ahead" not in as_("ada").get("/").content.decode()
 
 
 def test_a_purge_that_failed_is_red_and_one_that_waits_is_not(as_: As, aged: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from django.contrib.auth.models import User
 
 from audit.models import Event, JournalRow
 from audit.two_person import ApprovalRefused, PlanChanged
-from backups import idset
+from backups import idset, item_exports
 from backups.errors import NotPurgeable
 from backups.hot import shipper
-from backups.models import DoomedFile, Purge, PurgeRequest, PurgeTry
+from backups.models import DoomedFile, ItemExport, Purge, PurgeRequest, PurgeTry
 from backups.purge import carrying_out, requests
 from backups.vault import Vault
 from subscriptions import holds
@@ -85,6 +85,25 @@ def test_the_next_set_is_proved(aged: Any, purged: Callable[..., Any], vault: Va
     clock.forward(days=1)
     made = backed_up(vault, aged).backup_set
     assert (made.proof, made.proof_text, made.absent_files) == ("proved", "", 0)
+
+
+def test_what_was_taken_of_it_from_the_backups_goes_too(
+    aged: Any, purged: Callable[..., Any], clock: Any, settings: Any, tmp_path: Path
+) -> None:
+    settings.L2L_EXPORTS = tmp_path / "exports"
+    item = DataRecord.objects.get(reference=f"{MARK}-1")
+    about = {"stream_id": aged.pk, "by": "ada", "reason": "x", "asked_at": clock.now, "expires_at": clock.now + timedelta(days=7)}
+    label = "l2l_subscriptions.datarecord"
+    taken = ItemExport.objects.create(model=label, key=str(item.pk), state=ItemExport.State.READY, **about)
+    other = ItemExport.objects.create(model=label, key="4711", state=ItemExport.State.READY, **about)
+    item_exports.folder_of(taken).mkdir(parents=True)
+    (item_exports.folder_of(taken) / item_exports.ZIP).write_text(MARK)
+    purged(aged)
+    item_exports.expire(clock.now)
+    taken.refresh_from_db()
+    other.refresh_from_db()
+    assert (taken.state, other.state) == (ItemExport.State.REMOVED, ItemExport.State.READY)
+    assert not item_exports.folder_of(taken).exists()
 
 
 # Who decides

@@ -139,6 +139,22 @@ def test_a_set_made_after_it_does_not_have_it(gone: Any, vault: Vault, clock: An
     assert_restored(tmp_path / "out", gone)
 
 
+def test_an_object_made_anew_under_the_key_of_a_purged_one_comes_back(
+    aged: Any, purged: Purged, vault: Vault, clock: Any, tmp_path: Path
+) -> None:
+    key = DataRecord.objects.get(reference=f"{MARK}-1").pk
+    purged(aged)
+    DataRecord.objects.tracked_create([DataRecord(pk=key, customer=aged, kind="part", reference="anew", data={"n": 1})])
+    shipper.ship_once(vault)
+    restore(vault, aged, tmp_path / "any-second", at=At(None))
+    clock.forward(days=1)
+    back_up(vault, Stream.objects.get(pk=aged.pk))
+    restore(vault, aged, tmp_path / "set")
+    for folder in ("any-second", "set"):
+        assert files_with(tmp_path / folder, MARK) == []
+        assert_restored(tmp_path / folder, aged)
+
+
 def test_a_neighbour_is_read_as_ever(gone: Any, acme2: Any, vault: Vault, tmp_path: Path) -> None:
     DataRecord.objects.create(customer=acme2, kind="part", reference="mine")
     back_up(vault, Stream.objects.get(pk=acme2.pk))
