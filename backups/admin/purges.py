@@ -36,6 +36,7 @@ from subscriptions.models import Customer
 
 PLAN = "back_office/purge_plan.html"
 EXAMPLES = 5
+PARTS_SHOWN = 20
 REFUSED: tuple[type[Exception], ...] = (*REFUSALS, BackupError)
 
 
@@ -120,9 +121,11 @@ class PurgeRequestAdmin(TwoPersonAdmin):
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         asked = self.visible_object(request, object_id)
-        parts = Purge.objects.filter(request=asked).defer("digests", "numbers")
+        parts = list(Purge.objects.filter(request=asked).defer("digests", "numbers"))
         context: dict[str, Any] = {
-            "parts": [(one, items_of(one)) for one in parts],
+            "parts": [(one, items_of(one)) for one in parts[:PARTS_SHOWN]],
+            "gone": sum(items_of(one) for one in parts),
+            "more_parts": len(parts) - PARTS_SHOWN,
             "newest_try": PurgeTry.objects.filter(pk=asked.pk).first(),
             "waits": asked.state == State.APPROVED,
             "holding": holding(asked.customer_id, parts[0].purged_at) if parts else None,

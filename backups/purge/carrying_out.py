@@ -26,7 +26,7 @@ from backups.models import DoomedFile, ItemExport, Purge, PurgeRequest, PurgeTry
 from backups.purge import looks, removing, suppression
 from backups.purge.planning import Doomed, Plan, as_text, batched, plan_of, pointing, total_of, versions_of
 from backups.purge.reading_back import check_gone, storage_of
-from backups.sealing import StreamKey
+from backups.purge.suppression import Digester
 from backups.vault import Vault
 from subscriptions import holds, past_term
 from subscriptions.holds import OnHold
@@ -34,7 +34,7 @@ from subscriptions.holds import OnHold
 logger = logging.getLogger(__name__)
 
 # Items that go in one transaction; fewer when they have many versions.
-ITEMS_AT_ONCE = 200
+ITEMS_AT_ONCE = 500
 VERSIONS_AT_ONCE = 5000
 # What another time may bring.
 PASSING: tuple[type[Exception], ...] = (Busy, LeaseLost, NoLocation, OperationalError, InterfaceError, Frozen)
@@ -112,31 +112,31 @@ class _Work:
         today = past_term.today_of(self.asked.customer, self.vault.clock())
         if not any(True for _ in self.plan.due(today)):
             return 0
-        key = suppression.key_for(self.vault.keys, self.vault.usable()[0], self.asked.customer_id)
-        while self._pass(today, key):
+        digester = suppression.digester_for(self.vault.keys, self.vault.usable()[0], self.asked.customer_id)
+        while self._pass(today, digester):
             pass
         stuck = sum(len(due) for _, due in self.plan.due(today))
         if stuck:
             raise NotPurgeable(f"{stuck:,} items stay for now, because rows that do not go point at them.")
         return self.removed
 
-    def _pass(self, today: date, key: StreamKey) -> int:
+    def _pass(self, today: date, digester: Digester) -> int:
         """Once through the models, children before their parents; how many items went."""
         before = self.removed
         for protected, due in list(self.plan.due(today)):
             for batch in batched(due, ITEMS_AT_ONCE):
-                self._remove(protected, batch, key)
+                self._remove(protected, batch, digester)
                 self.progress(f"{self.removed:,} items gone, {self.plan.items:,} to go")
         return self.removed - before
 
-    def _remove(self, protected: Protected, batch: Sequence[Doomed], key: StreamKey) -> None:
+    def _remove(self, protected: Protected, batch: Sequence[Doomed], digester: Digester) -> None:
         for some in _of_few_versions(protected, self.asked.customer_id, batch):
             self.lease.keep()
-            purge = self._remove_together(protected, some, key)
+            purge = self._remove_together(protected, some, digester)
             if purge is not None:
                 _finish_parts(self.lease, [purge], self.vault)
 
-    def _remove_together(self, protected: Protected, some: Sequence[Doomed], key: StreamKey) -> Purge | None:
+    def _remove_together(self, protected: Protected, some: Sequence[Doomed], digester: Digester) -> Purge | None:
         """The one transaction. None when each of the items has to wait for what points at it."""
         stream = self.asked.customer_id
         with leases.fenced(self.lease):
@@ -150,8 +150,9 @@ class _Work:
             gone = len(free)
             if gone == self.plan.items:
                 two_person.executed(self.asked, plan=self.plan.document, now=self.vault.clock())
-            purge = self._recorded(protected, free, found, key)
+            purge = self._recorded(protected, free, found, digester)
             removing.remove(protected, stream, found)
+            removing.forget_names(protected, stream, found.keys)
             _end_exports(protected, stream, free, self.vault.clock())
             DoomedFile.objects.bulk_create(
                 DoomedFile(purge=purge, model=protected.label, field=one.field, name=one.name) for one in found.files
@@ -162,10 +163,10 @@ class _Work:
         self.removed += gone
         return purge
 
-    def _recorded(self, protected: Protected, free: Sequence[Doomed], found: removing.Found, key: StreamKey) -> Purge:
+    def _recorded(self, protected: Protected, free: Sequence[Doomed], found: removing.Found, digester: Digester) -> Purge:
         """The row, and in it the part of the suppression list: before the rows go."""
-        keys = [suppression.item_digest(key, protected.label, one) for one in found.keys]
-        files = [suppression.file_digest(key, one.name) for one in found.files]
+        keys = [digester.item(protected.label, one) for one in found.keys]
+        files = [digester.file(one.name) for one in found.files]
         return Purge.objects.create(
             customer_id=self.asked.customer_id,
             request_id=self.asked.pk,
@@ -174,7 +175,7 @@ class _Work:
             counts={protected.label: [len(free), len(found.history_ids), len(found.files)]},
             file_bytes=sum(one.size for one in found.files),
             newest_history=max(found.history_ids),
-            key_number=key.number,
+            key_number=digester.number,
             total=as_text(total_of((protected.label, one) for one in free)),
             digests=suppression.joined([*keys, *files]),
             numbers=found.numbers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from audit.models import JournalRow
 from audit.registry import Protected
 from backups import idset
 from backups.live_restore.live import key_of, plain
-from backups.models import HotFile, Segment, SegmentCopy
+from backups.models import BackupSet, HotFile, Segment, SegmentCopy
 from backups.purge.planning import batched, versions_of
+from backups.verdicts import CALLED
 
 BATCH = 500
 
@@ -70,6 +72,17 @@ def remove(protected: Protected, stream: uuid.UUID, what: Found) -> None:
         stored = [pk.get_db_prep_value(key, connections[alias]) for key in there]
         if stored:
             _delete(alias, str(protected.model._meta.db_table), str(pk.column), stored)
+
+
+def forget_names(protected: Protected, stream: uuid.UUID, keys: Sequence[Any]) -> None:
+    """What broken proofs of this customer call these objects: the line stays, with the key alone."""
+    broken = BackupSet.objects.filter(stream=stream, proof=BackupSet.Proof.BROKEN).exclude(proof_text="").only("proof_text")
+    named = "|".join(re.escape(str(key)[:CALLED]) for key in keys)
+    called = re.compile(rf"^({re.escape(protected.label)} (?:{named})) \(.*\): ", re.MULTILINE)
+    for one in broken:
+        text = called.sub(r"\1: ", one.proof_text)
+        if text != one.proof_text:
+            BackupSet.objects.filter(pk=one.pk).update(proof_text=text)
 
 
 def owed_segments(numbers: Collection[int]) -> bool:

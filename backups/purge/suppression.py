@@ -10,7 +10,7 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from audit import canonical
 from audit.registry import SYSTEM_STREAM
@@ -38,32 +38,45 @@ class Entries:
 
 
 @dataclass(frozen=True, slots=True)
+class Digester:
+    """Makes the list's digests (16 bytes, BLAKE2b) with a secret derived from the customer's key of that number."""
+
+    number: int
+    secret: bytes
+
+    @classmethod
+    def of(cls, key: StreamKey) -> Self:
+        return cls(key.number, key.digest(hashlib.sha256(b"l2l suppression list v1").digest()))
+
+    def item(self, model: str, primary_key: Any) -> bytes:
+        """Stands for an object; `primary_key` as canonical JSON has it."""
+        return self._digest(b"item", model.encode(), canonical.dump_bytes(primary_key))
+
+    def file(self, name: str) -> bytes:
+        """Stands for a stored file."""
+        return self._digest(b"file", name.encode())
+
+    def _digest(self, *words: bytes) -> bytes:
+        return hashlib.blake2b(b"\0".join(words), key=self.secret, digest_size=DIGEST_BYTES).digest()
+
+
+@dataclass(frozen=True, slots=True)
 class SuppressionList:
     """What of one customer never comes out again: the digests, each with the newest version (`history_id`) that went, by the key that they
     were made with; the changes that lost their content; and the models of which there is anything."""
 
-    digests: Sequence[tuple[StreamKey, Mapping[bytes, int]]]
+    digests: Sequence[tuple[Digester, Mapping[bytes, int]]]
     numbers: frozenset[int]
     models: frozenset[str]
 
     def gone_up_to(self, model: str, key: Any) -> int | None:
         """Up to which version (`history_id`) the object went; None when it did not. Later ones are of an object made anew under its key,
         which is the primary key as canonical JSON has it."""
-        found = [known.get(item_digest(one, model, key)) for one, known in self.digests]
+        found = [known.get(one.item(model, key)) for one, known in self.digests]
         return max((up_to for up_to in found if up_to is not None), default=None)
 
     def has_file(self, name: str) -> bool:
-        return any(file_digest(one, name) in known for one, known in self.digests)
-
-
-def item_digest(key: StreamKey, model: str, primary_key: Any) -> bytes:
-    """16 bytes that stand for an object; `primary_key` as canonical JSON has it."""
-    return _digest(key, b"purged item", model.encode(), canonical.dump_bytes(primary_key))
-
-
-def file_digest(key: StreamKey, name: str) -> bytes:
-    """16 bytes that stand for a stored file."""
-    return _digest(key, b"purged file", name.encode())
+        return any(one.file(name) in known for one, known in self.digests)
 
 
 def joined(digests: Iterable[bytes]) -> bytes:
@@ -94,13 +107,13 @@ def opened(entries: Sequence[Entries], keys: KeyRing, places: Sequence[Place], s
                 f"{problem} Bring back a location that has it."
             ) from None
         made_with_it = sorted((one for one in entries if one.key_number == number), key=lambda one: one.newest_history)
-        digests.append((key, {digest: one.newest_history for one in made_with_it for digest in _cut(one.digests)}))
+        digests.append((Digester.of(key), {digest: one.newest_history for one in made_with_it for digest in _cut(one.digests)}))
     numbers = frozenset(number for one in entries for number in idset.unpacked(one.numbers))
     return SuppressionList(tuple(digests), numbers, frozenset(model for one in entries for model in one.models))
 
 
-def key_for(keys: KeyRing, places: Sequence[Place], stream: uuid.UUID) -> StreamKey:
-    """The customer's key that most of the places have, the newest of those. Raises `KeysMissing`, `NoLocation`."""
+def digester_for(keys: KeyRing, places: Sequence[Place], stream: uuid.UUID) -> Digester:
+    """With the customer's key that most of the places have, the newest of those. Raises `KeysMissing`, `NoLocation`."""
     held: dict[int, int] = {}
     for place in places:
         for number in _numbers_at(place, stream):
@@ -108,7 +121,7 @@ def key_for(keys: KeyRing, places: Sequence[Place], stream: uuid.UUID) -> Stream
     if not held:
         raise KeysMissing("No location has a key of this customer: back it up first, then nothing is purged that no list would keep away.")
     number = max(held, key=lambda one: (held[one], one))
-    return customerkeys.key_at(keys, places, str(stream), number, [])
+    return Digester.of(customerkeys.key_at(keys, places, str(stream), number, []))
 
 
 def _numbers_at(place: Place, stream: uuid.UUID) -> Iterator[int]:
@@ -121,10 +134,6 @@ def _numbers_at(place: Place, stream: uuid.UUID) -> Iterator[int]:
         number = name.removeprefix(folder).removesuffix(".age")
         if number.isdecimal():
             yield int(number)
-
-
-def _digest(key: StreamKey, *words: bytes) -> bytes:
-    return key.digest(hashlib.sha256(b"\0".join(words)).digest())[:DIGEST_BYTES]
 
 
 def _cut(digests: bytes) -> Iterator[bytes]:

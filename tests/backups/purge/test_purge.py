@@ -15,7 +15,7 @@ from audit.two_person import ApprovalRefused, PlanChanged
 from backups import idset, item_exports
 from backups.errors import NotPurgeable
 from backups.hot import shipper
-from backups.models import DoomedFile, ItemExport, Purge, PurgeRequest, PurgeTry
+from backups.models import BackupSet, DoomedFile, ItemExport, Purge, PurgeRequest, PurgeTry
 from backups.purge import carrying_out, requests
 from backups.vault import Vault
 from subscriptions import holds
@@ -85,6 +85,19 @@ def test_the_next_set_is_proved(aged: Any, purged: Callable[..., Any], vault: Va
     clock.forward(days=1)
     made = backed_up(vault, aged).backup_set
     assert (made.proof, made.proof_text, made.absent_files) == ("proved", "", 0)
+
+
+def test_a_broken_proof_keeps_the_key_and_forgets_the_name(aged: Any, purged: Callable[..., Any]) -> None:
+    key = DataRecord.objects.get(reference=f"{MARK}-1").pk
+    label, told = "l2l_subscriptions.datarecord", "altered behind our back"
+    text = f"{label} {key} ({MARK}-1): {told}\n{label} {key}99 (another (one): {told}\nchange 7: does not fit"
+    BackupSet.objects.filter(stream=aged.pk).update(proof="broken", proof_text=text)
+    purged(aged)
+    assert BackupSet.objects.get(stream=aged.pk).proof_text.splitlines() == [
+        f"{label} {key}: {told}",
+        f"{label} {key}99 (another (one): {told}",
+        "change 7: does not fit",
+    ]
 
 
 def test_what_was_taken_of_it_from_the_backups_goes_too(
