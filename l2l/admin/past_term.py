@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed
@@ -33,6 +33,7 @@ class Shown:
 
     name: str
     listed: Listed
+    by: list[tuple[date, int]]
     may_see: bool
     first: list[Item]
 
@@ -49,6 +50,7 @@ class PastTermPages(FindingPages):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         customer, now = self.visible_object(request, object_id), clock.now()
         found, today = past_term.listed(customer, now), past_term.today_of(customer, now)
+        days = [today + timedelta(days=ahead) for ahead in HORIZONS]
         sees = request.user.has_perm(PurgeRequest.permission("view"))
         purges = list(Purge.objects.filter(customer=customer).defer("digests", "numbers")[:PURGES_SHOWN])
         return self.page(
@@ -57,8 +59,8 @@ class PastTermPages(FindingPages):
             f"Content past its term of {customer.name}",
             original=customer,
             customer=customer,
-            days=[today + timedelta(days=ahead) for ahead in HORIZONS],
-            shown=list(_shown(customer, found, now, request.user)),
+            days=days,
+            shown=list(_shown(customer, found, days, request.user)),
             held=bool(holds.held([customer.pk])),
             overdue=past_term.overdue(customer, now),
             asking=list(_asking(customer, found, today)) if request.user.has_perm(PurgeRequest.permission("add")) else [],
@@ -67,15 +69,15 @@ class PastTermPages(FindingPages):
         )
 
 
-def _shown(customer: Customer, found: list[Listed], now: datetime, user: Any) -> Iterator[Shown]:
-    furthest = past_term.today_of(customer, now) + timedelta(days=HORIZONS[-1])
+def _shown(customer: Customer, found: list[Listed], days: list[date], user: Any) -> Iterator[Shown]:
     for one in found:
         meta = one.protected.model._meta
         may_see = user.has_perm(f"{meta.app_label}.view_{meta.model_name}")
-        spans = past_term.spans_on(customer, furthest, (one.rule,)) if may_see else []
+        spans = past_term.spans_on(customer, days[-1], (one.rule,)) if may_see else []
         yield Shown(
             capfirst(str(meta.verbose_name_plural)),
             one,
+            list(zip(days, one.by, strict=True)),
             may_see,
             past_term.examples(customer, one.protected, spans, EXAMPLES) if spans else [],
         )
