@@ -15,6 +15,7 @@ BackupError
 ├── ReadBackDiffers    the database gives rows back otherwise than it was given them
 ├── TooMuchDiffers     too many rows differ to be restored into the live tables
 ├── NotPurgeable       nothing may go, or not now; the message says why
+├── PurgedMeanwhile    what was read was purged before it could leave
 ├── StillThere         something of purged items was found after they went
 └── NotRestorable      a state that cannot be written into the live tables; the message lists why
 """
@@ -90,3 +91,7 @@ class NotPurgeable(BackupError):
 
 class StillThere(BackupError):
     """After a purge something of its items was found; the message says where."""
+
+
+class PurgedMeanwhile(BackupError):
+    """Content of the customer was purged while it was read from a backup: nothing was handed over. Run it again, and it is left out."""

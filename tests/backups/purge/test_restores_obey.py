@@ -18,7 +18,7 @@ from audit import registry
 from audit.models import JournalRow, Stream
 from backups import item_exports
 from backups.choosing import At, Only, UnknownCustomer
-from backups.errors import KeysMissing, NoSet, NotRestorable
+from backups.errors import KeysMissing, NoSet, NotRestorable, PurgedMeanwhile
 from backups.finding import find, find_in_sets
 from backups.hot import shipper
 from backups.live_restore import requests as live
@@ -28,7 +28,7 @@ from backups.nightly import back_up
 from backups.restore import restore
 from backups.scratch.restoring import restore_into
 from backups.vault import Vault
-from subscriptions.models import Customer, DataRecord
+from subscriptions.models import Customer, DataRecord, Export
 from tests.backups.live_restore.conftest import state_of
 from tests.backups.purge.conftest import MARK, OLD, OLD_RECORDS, Purged, files_with, fill_old
 from tests.backups.test_back_up import assert_restored, read
@@ -193,6 +193,20 @@ def test_beside_a_new_database_without_the_system_stream_it_is_said(
     report = restore(vault, UnknownCustomer(gone.pk), tmp_path / "out")
     assert any("is not known here" in note for note in report.notes)
     assert report.counts["rows/l2l_subscriptions.datarecord"] == 4 + OLD_RECORDS
+
+
+@pytest.mark.parametrize("into", ["folder", "database"])
+def test_what_was_purged_while_it_was_read_is_not_handed_over(into: str, aged: Any, purged: Purged, vault: Vault, tmp_path: Path) -> None:
+    def meanwhile(line: str) -> None:
+        if not Purge.objects.exists():
+            purged(aged)
+
+    with pytest.raises(PurgedMeanwhile, match="run it again"):
+        if into == "folder":
+            restore(vault, aged, tmp_path / "out", progress=meanwhile)
+        else:
+            restore_into(vault, aged, f"sqlite:///{tmp_path / 'out'}", progress=meanwhile)
+    assert not (tmp_path / "out").exists() and not Export.objects.exists()
 
 
 def test_exports_of_one_item(gone: Any, vault: Vault, people: dict[str, User]) -> None:
