@@ -1,8 +1,9 @@
 """That history and journal agree, number by number (P8): each leaf is made anew from its history row, each link from its leaf.
 
 Reading only, on the connection that it is given: in a snapshot nothing moves meanwhile. Memory is bounded however long the chains are.
-Purged content has a leaf, no salt and no history row; the chain holds over it. Against somebody who computes the whole chain anew this
-proves nothing; the heads that were signed and lie elsewhere do (`journal_digests` tells what the journal says of their numbers).
+Purged content has a leaf, no salt and no history row, and whoever purged it has recorded its number; the chain holds over it. Against
+somebody who computes the whole chain anew this proves nothing; the heads that were signed and lie elsewhere do (`journal_digests` tells
+what the journal says of their numbers).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -31,9 +32,15 @@ MANY = 400
 
 _JOURNAL = JournalRow._meta.db_table
 _COLUMNS = "stream_id, number, model, history_id, written_at, shape_id, salt, leaf, digest"
+# As the index of such rows has it (`l2l_journal_purged`), which is empty until something is purged.
+_UNSALTED = "number IS NOT NULL AND salt IS NULL"
 _BEFORE_ALL = -(2**63)
 
+UNRECORDED = "its content is gone, and no purge lists it: removed behind our back"
+
 Tell = Callable[[int], None]
+# The numbers whose content was purged, of a stream.
+Purged = Callable[[uuid.UUID], Container[int]]
 # A model's label and the shape of its history rows.
 _Kind = tuple[str, int | None]
 # By stream: where a timeline leaves an older one, and the head that its next change follows. Numbers that only the abandoned line had are
@@ -73,8 +80,10 @@ class Recomputation:
     """One walk along chains. Afterwards `changes` were recomputed; `unread` counts those, by model, whose leaf covers columns that are kept
     no longer (a migration dropped them): their links hold, their content cannot be made anew."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, forks: Forks, tell: Tell = lambda _: None) -> None:
-        self.connection, self._forks, self._tell = connection, forks, tell
+    def __init__(
+        self, connection: BaseDatabaseWrapper, forks: Forks, tell: Tell = lambda _: None, purged: Purged = lambda _: frozenset()
+    ) -> None:
+        self.connection, self._forks, self._tell, self._purged = connection, forks, tell, purged
         self.changes, self.unread = 0, Counter[str]()
         self._named = 0
         self._protected = {one.label: one for one in registry.protected()}
@@ -129,10 +138,13 @@ class Recomputation:
 
     def _block(self, walk: _Walk, block: Sequence[_Link]) -> Iterator[Misfit]:
         texts, beyond = self._texts(block)
+        purged = self._purged(walk.stream)
         for link in block:
             what = beyond.get((link.model, link.shape))
             if what is None:
-                what = _content_misfit(link, texts.get((link.model, link.history_id)))
+                what = _content_misfit(link, texts.get((link.model, link.history_id)), listed=link.number in purged)
+            elif not what and link.salt is None:
+                what = "" if link.number in purged else UNRECORDED
             elif not what:
                 self.unread[link.model] += 1
             for found in (what, *walk.follow(link)):
@@ -210,9 +222,13 @@ def _end(walk: _Walk, heads: Mapping[uuid.UUID, Head]) -> Iterator[Misfit]:
         yield Misfit(walk.stream, what, walk.head.number)
 
 
-def _content_misfit(link: _Link, text: bytes | None) -> str:
+def _content_misfit(link: _Link, text: bytes | None, *, listed: bool) -> str:
+    if link.salt is None and text is None:
+        return "" if listed else UNRECORDED
+    if listed:
+        return "a purge lists it, and its content is there again: somebody put it back behind our back"
     if link.salt is None:
-        return "" if text is None else "its history row is there, and the salt that proves it is gone"
+        return "its history row is there, and the salt that proves it is gone"
     if text is None:
         return "its history row is gone: deleted behind our back"
     try:
@@ -320,16 +336,26 @@ def journal_digests(connection: BaseDatabaseWrapper, wanted: Sequence[tuple[uuid
     return found
 
 
-def numbers_up_to(connection: BaseDatabaseWrapper, stream: uuid.UUID, number: int) -> tuple[int, str]:
-    """How many changes of the stream have that number or a smaller one, and the digest of the one that has it (empty when none has)."""
+def numbers_up_to(connection: BaseDatabaseWrapper, stream: uuid.UUID, number: int) -> tuple[int, str, int]:
+    """How many changes of the stream have that number or a smaller one, the digest of the one that has it (empty when none has), and how
+    many of them have no salt."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT (SELECT count(*) FROM {_JOURNAL} WHERE stream_id = %s AND number <= %s), "  # noqa: S608
-            f"(SELECT digest FROM {_JOURNAL} WHERE stream_id = %s AND number = %s)",
-            [_stored(stream, connection), number] * 2,
+            f"(SELECT digest FROM {_JOURNAL} WHERE stream_id = %s AND number = %s), "
+            f"(SELECT count(*) FROM {_JOURNAL} WHERE {_UNSALTED} AND stream_id = %s AND number <= %s)",
+            [_stored(stream, connection), number] * 3,
         )
-        count, digest = cursor.fetchone()
-    return int(count), digest or ""
+        count, digest, unsalted = cursor.fetchone()
+    return int(count), digest or "", int(unsalted)
+
+
+def without_salt(connection: BaseDatabaseWrapper, stream: uuid.UUID, number: int) -> list[int]:
+    """The numbers up to that one whose changes have no salt any more."""
+    statement = f"SELECT number FROM {_JOURNAL} WHERE {_UNSALTED} AND stream_id = %s AND number <= %s ORDER BY number"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [_stored(stream, connection), number])
+        return [number for (number,) in cursor.fetchall()]
 
 
 def _stored(stream: uuid.UUID, connection: BaseDatabaseWrapper) -> Any:

@@ -37,6 +37,8 @@ SEES_HOLDS = ("l2l_subscriptions.view_legalhold", "l2l_subscriptions.view_holdre
 PLACES_HOLDS = "l2l_subscriptions.add_legalhold"
 RELEASES_OF_HOLDS = "l2l_subscriptions.{}_holdreleaserequest"
 CHANGES_OF_TERMS = "l2l_subscriptions.{}_termchangerequest"
+PURGES = "l2l_backups.{}_purgerequest"
+SEES_PURGES = (PURGES.format("view"), "l2l_backups.view_purge")
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
@@ -50,6 +52,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         RELEASES_OF_HOLDS.format("add"),
         *(CHANGES_OF_TERMS.format(verb) for verb in ("view", "add")),
         "l2l_backups.add_itemexport",
+        *SEES_PURGES,
+        PURGES.format("add"),
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (
@@ -62,6 +66,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_HOLDS,
         RELEASES_OF_HOLDS.format("approve"),
         *(CHANGES_OF_TERMS.format(verb) for verb in ("view", "approve")),
+        *SEES_PURGES,
+        PURGES.format("approve"),
     ),
     Role.BACKUP_OPERATOR: (
         *OF_CUSTOMERS,
@@ -77,6 +83,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *(LIVE_RESTORES.format(verb) for verb in ("view", "add", "approve")),
         *SEES_HOLDS,
         PLACES_HOLDS,
+        *SEES_PURGES,
     ),
     Role.AUDITOR: (
         *OF_CUSTOMERS,
@@ -89,6 +96,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         LIVE_RESTORES.format("view"),
         *SEES_HOLDS,
         CHANGES_OF_TERMS.format("view"),
+        *SEES_PURGES,
         "auth.view_user",
         "auth.view_group",
     ),

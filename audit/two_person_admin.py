@@ -25,6 +25,7 @@ KINDS = {State.REQUESTED: "warn", State.APPROVED: "info", State.EXECUTED: "good"
 
 class TwoPersonAdmin(BackOfficeAdmin):
     plan_template = ""
+    approval_does = "With your approval it is done at once."
     refusals: tuple[type[Exception], ...] = ()  # what carrying it out may answer, beside the audit app's own
     list_display: tuple[Any, ...] = (
         "what",
@@ -66,7 +67,7 @@ class TwoPersonAdmin(BackOfficeAdmin):
 
     def effect_of_approval(self, asked: TwoPersonRequest) -> str:
         """What the second person is told before deciding."""
-        return "With your approval it is done at once."
+        return self.approval_does
 
     def carry_out(self, asked: TwoPersonRequest, *, by: Any, password: str) -> str:
         """Approves, and does what was asked for; what to tell of it."""

@@ -15,8 +15,9 @@ from backups.errors import NoLocation, NoSet
 from backups.locations import Place
 from backups.manifest import Part
 from backups.moments.making import open_moment
+from backups.purge import listed
 from backups.read_leases import reading, staying
-from backups.reading import FoundSet, Reader, SetReader, choose, find_sets, open_set
+from backups.reading import FoundSet, Reader, choose, find_sets, open_set
 from backups.vault import Vault
 from subscriptions.models import Customer
 
@@ -88,11 +89,12 @@ class Only:
 
 
 @contextmanager
-def _chosen(vault: Vault, stream: uuid.UUID, set_id: str | None) -> Iterator[tuple[FoundSet, SetReader]]:
+def _chosen(vault: Vault, stream: uuid.UUID, set_id: str | None) -> Iterator[tuple[FoundSet, Reader]]:
     places, notes = _usable(vault, stream)
     found = choose(staying(find_sets(places, str(stream), vault.fingerprint, notes)), set_id, notes)
     with reading(found.id, "restore", vault.clock) as held:
-        yield found, open_set(places, vault.keys, str(stream), found, notes, keep=held.keep)
+        opened_set = open_set(places, vault.keys, str(stream), found, notes, keep=held.keep)
+        yield found, listed.suppressing(vault, places, stream, opened_set)
 
 
 @contextmanager
@@ -118,7 +120,7 @@ def opened(
     wants = only.wants if only else lambda _: True
     reader = open_moment(vault, places, str(stream), at.moment, notes, wants=wants, progress=progress)
     try:
-        yield reader.found, reader
+        yield reader.found, listed.suppressing(vault, places, stream, reader)
     finally:
         reader.close()
 

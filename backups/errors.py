@@ -14,6 +14,9 @@ BackupError
 ├── TargetUnusable     the database to restore into cannot be reached, or refused
 ├── ReadBackDiffers    the database gives rows back otherwise than it was given them
 ├── TooMuchDiffers     too many rows differ to be restored into the live tables
+├── NotPurgeable       nothing may go, or not now; the message says why
+├── PurgedMeanwhile    what was read was purged before it could leave
+├── StillThere         something of purged items was found after they went
 └── NotRestorable      a state that cannot be written into the live tables; the message lists why
 """
 
@@ -80,3 +83,15 @@ class TooMuchDiffers(BackupError):
 
 class NotRestorable(BackupError):
     """The state cannot be written into the live tables as it is; the message says what stands in the way. Nothing was written."""
+
+
+class NotPurgeable(BackupError):
+    """Nothing of it may go now; the message says why and what to do. Nothing went."""
+
+
+class StillThere(BackupError):
+    """After a purge something of its items was found; the message says where."""
+
+
+class PurgedMeanwhile(BackupError):
+    """Content of the customer was purged while it was read from a backup: nothing was handed over. Run it again, and it is left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -9,8 +10,11 @@ from django.db import transaction
 
 from audit import access, actors, events
 from audit.events import Event
+from audit.models import Stream
 from audit.moments import in_utc_to_the_second
 from backups.choosing import UnknownCustomer
+from backups.errors import PurgedMeanwhile
+from backups.models import Purge
 from backups.reading import FoundSet, Moment
 from backups.vault import Vault
 from subscriptions.models import Customer, Export
@@ -34,17 +38,34 @@ def hand_over(
     sha256: str,
     reason: str,
     set_id: str,
+    purges: int,
     **counts: int,
 ) -> None:
-    """Records the export and calls `release`, which lets the data go: nothing leaves unrecorded, nothing is recorded that stayed."""
+    """Records the export and calls `release`, which lets the data go: nothing leaves unrecorded, nothing is recorded that stayed. Raises
+    `PurgedMeanwhile` when there are other purges of the customer than the `purges` that were counted before anything was read."""
     facts: dict[str, str | int] = {"sha256": sha256, "set": set_id, **counts}
     with transaction.atomic():
+        _refuse_purged_since(purges, customer.pk)
         if isinstance(customer, UnknownCustomer):
             events.record(Event.EXPORTED, subject=f"set:{set_id}", customer=customer.pk, facts=facts)
         else:
             export = _export(vault, customer, what=what, path=path, sha256=sha256, reason=reason)
             access.exported(export, customer=customer.pk, **facts)
         release()
+
+
+def purges_of(stream: uuid.UUID) -> int:
+    """How many there are by now."""
+    return Purge.objects.filter(customer=stream).count()
+
+
+def _refuse_purged_since(purges: int, stream: uuid.UUID) -> None:
+    """With the stream's row: a purge under way is waited for, a later one finds the export gone already."""
+    Stream.objects.select_for_update(no_key=True).filter(pk=stream).first()
+    if purges_of(stream) != purges:
+        raise PurgedMeanwhile(
+            "Content of this customer was purged while the backup was read. Nothing was handed over: run it again, and it is left out."
+        )
 
 
 def _export(vault: Vault, customer: Customer, **about: str) -> Export:

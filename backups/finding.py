@@ -24,6 +24,7 @@ from audit import registry, rows
 from audit.models import JournalRow
 from audit.registry import Protected
 from backups.models import BackupSet
+from backups.purge import listed
 from backups.read_leases import reading, staying
 from backups.reading import FoundSet, Reader, find_sets, open_set
 from backups.vault import Vault
@@ -190,7 +191,8 @@ class _Seen:
 
 
 def find_in_sets(vault: Vault, stream: uuid.UUID, text: str, *, most: int = MOST_ITEMS, progress: Progress = lambda _: None) -> Found:
-    """The same from the sets alone, each read whole, the newest first. Nothing here is asked of the database.
+    """The same from the sets alone, each read whole, the newest first. Of the database nothing is asked but what was purged since, which is
+    not found.
 
     Raises `NoLocation`, `KeysMissing`, `NowhereWhole`, `BadManifest`.
     """
@@ -201,7 +203,8 @@ def find_in_sets(vault: Vault, stream: uuid.UUID, text: str, *, most: int = MOST
     for found in staying(find_sets(places, str(stream), vault.fingerprint, notes)) if places else ():
         progress(f"the set for the night of {found.envelope['night']}")
         with reading(found.id, "find", vault.clock) as held:
-            reader = open_set(places, vault.keys, str(stream), found, notes, keep=held.keep)
+            opened_set = open_set(places, vault.keys, str(stream), found, notes, keep=held.keep)
+            reader = listed.suppressing(vault, places, stream, opened_set)
             more = _look_through(reader, found, text, most, seen, progress) or more
     items = [
         Item(one.model, one.key, versions[0].reference, not one.gone, tuple(versions))

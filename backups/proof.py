@@ -16,6 +16,7 @@ from audit.events import Event
 from audit.images import compared
 from backups.hot import timelines
 from backups.models import BackupSet
+from backups.purge.recorded import recorded_numbers
 from backups.snapshot import Snapshot
 from backups.statements import ask
 from backups.verdicts import Verdict
@@ -53,7 +54,7 @@ def _prove_journal(moment: Snapshot, backup_set: BackupSet, verdict: Verdict) ->
     stream, (last, since) = backup_set.stream_id, _earlier(backup_set)
     forks = timelines.forks() if backup_set.timeline > 1 else {}
     _prove_prefix(moment, stream, last, forks.get(stream, {}), verdict)
-    walk = journal_proof.Recomputation(moment.connection, forks)
+    walk = journal_proof.Recomputation(moment.connection, forks, purged=recorded_numbers(moment))
     for misfit in walk.of_stream(stream, last, since):
         verdict.tell_chain(misfit.what, misfit.number, misfit.model, misfit.key, misfit.history_id)
     verdict.after, verdict.changes = last.number, walk.changes
@@ -64,12 +65,20 @@ def _prove_prefix(moment: Snapshot, stream: uuid.UUID, last: Head, forks: Mappin
         return
     # Where a timeline has just begun the chain stands at a number that no change has.
     end = next((leaves for leaves, landing in forks.items() if landing == last), last)
-    count, digest = journal_proof.numbers_up_to(moment.connection, stream, end.number)
+    count, digest, unsalted = journal_proof.numbers_up_to(moment.connection, stream, end.number)
     never_used = sum(landing.number - leaves.number for leaves, landing in forks.items() if landing.number <= end.number)
     if count != end.number - never_used:
         verdict.tell_chain(f"the last proved set ended with change {end.number}; of the changes up to it {count:,} are there", None)
     if end.number and digest != end.digest:
         verdict.tell_chain("the last proved set ended with this change, and with another digest", end.number)
+    for number in _unrecorded(moment, stream, end.number) if unsalted else ():
+        verdict.tell_chain(journal_proof.UNRECORDED, number)
+
+
+def _unrecorded(moment: Snapshot, stream: uuid.UUID, up_to: int) -> list[int]:
+    """Changes whose content is gone, and that no purge lists."""
+    listed = recorded_numbers(moment)(stream)
+    return [number for number in journal_proof.without_salt(moment.connection, stream, up_to) if number not in listed]
 
 
 def _earlier(backup_set: BackupSet) -> tuple[Head, dict[int, str]]:

@@ -69,6 +69,11 @@ def queue_item_export(pk: int) -> None:
     async_task("backups.tasks.export_item", pk, q_options={"cluster": WORKER, "group": "exports"})
 
 
+def purge_now() -> None:
+    """Has the destroyer look at once for content that may go, rather than within the hour."""
+    async_task("backups.tasks.purge", q_options={"cluster": DESTROYER, "group": "purges"})
+
+
 def look_now() -> None:
     """Has the worker look for what is due at once, rather than at the next minute."""
     async_task("backups.tasks.look", q_options={"cluster": WORKER, "group": "look"})

@@ -17,7 +17,7 @@ from typing import Any
 
 from backups.choosing import At, Only, Selection, UnknownCustomer, opened
 from backups.errors import TargetInTheWay
-from backups.exports import UNRECORDED, hand_over, origin
+from backups.exports import UNRECORDED, hand_over, origin, purges_of
 from backups.manifest import BadManifest, Part
 from backups.reading import FoundSet, Moment, Reader
 from backups.vault import Vault
@@ -60,9 +60,11 @@ def restore(
     files/, restore.json.
 
     Raises `TargetInTheWay`, `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole` (what no location has whole),
-    `BadManifest`, with `at` also `NotCovered` and `Gap`, `OSError` (the disk). Nothing stands under `folder` unless it returns.
+    `BadManifest`, `PurgedMeanwhile`, with `at` also `NotCovered` and `Gap`, `OSError` (the disk). Nothing stands under `folder` unless it
+    returns.
     """
     _refuse_target(folder)
+    purges = purges_of(customer.pk)
     with opened(vault, customer.pk, set_id=set_id, at=at, only=only, progress=progress) as (found, reader):
         report = Report(folder, found, reader.moment, notes=reader.notes)
         if isinstance(customer, UnknownCustomer):
@@ -71,7 +73,7 @@ def restore(
         try:
             _Writer(reader, partial, report, Selection(reader, only), progress).write()
             digest = _write_summary(partial, customer, reader, report, only)
-            _hand_over(vault, customer, partial, report, only, reason, digest)
+            _hand_over(vault, customer, partial, report, only, reason, digest, purges)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -108,9 +110,11 @@ class _Writer:
         self.report.counts[f"{part.what}/{part.model}"] = count
 
     def _copy_pieces(self, part: Part, file: Any) -> int:
+        count = 0
         for piece in self.reader.pieces(part):
             file.write(piece)
-        return part.rows
+            count += piece.count(b"\n")
+        return count
 
     def _write_chosen(self, part: Part, file: Any) -> int:
         count = 0
@@ -174,7 +178,14 @@ def _write_summary(partial: Path, customer: Customer | UnknownCustomer, reader: 
 
 
 def _hand_over(
-    vault: Vault, customer: Customer | UnknownCustomer, partial: Path, report: Report, only: Only | None, reason: str, digest: str
+    vault: Vault,
+    customer: Customer | UnknownCustomer,
+    partial: Path,
+    report: Report,
+    only: Only | None,
+    reason: str,
+    digest: str,
+    purges: int,
 ) -> None:
     """Records the export and gives the folder its name."""
 
@@ -192,6 +203,7 @@ def _hand_over(
         sha256=digest,
         reason=reason,
         set_id=report.found.id,
+        purges=purges,
         rows=sum(report.counts.values()),
         files=report.files,
         bytes=report.file_bytes,

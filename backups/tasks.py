@@ -13,7 +13,9 @@ from backups import vault as vaults
 from backups.hot import removal, shipper
 from backups.live_restore import carrying_out
 from backups.models import Run
-from backups.prune import carrying_out as carrying_out_prune
+from backups.prune import carrying_out as pruning
+from backups.purge import carrying_out as purging
+from backups.purge import looks
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
 from backups.vault import Vault
@@ -95,9 +97,19 @@ def prune() -> str:
     """Sets whose time is over go: hourly, where credentials that delete are."""
     heartbeats.beat(DESTROYER)
     with actors.acting("destroyer", reason="what retention lets go", source="prune"):
-        done = carrying_out_prune.carry_out(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
+        done = pruning.carry_out(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
     heartbeats.beat(DESTROYER)
     return f"{done.sets} sets let go, {done.objects} objects removed, {len(done.left)} left"
+
+
+def purge() -> str:
+    """Content past its term goes, where two people decided on it and its day has come, and what is past its term is looked at: hourly,
+    where credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    with actors.acting("destroyer", reason="content past its term", source="purge"):
+        report = purging.look(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
+        looks.look_at_all(vaults.clock(), lambda: heartbeats.beat(DESTROYER))
+    return f"{sum(report.items.values())} items gone, {len(report.troubles)} requests wait or failed"
 
 
 def sign_evidence() -> None:

@@ -9,6 +9,9 @@ same in prose.
 LOCATION is a folder (a copy of a bucket will do). FILE holds a master key from the recovery kit, or the customer's own key. Everything is
 checked; the first thing that does not fit ends it with exit status 1 and a message, and FOLDER is then not there. --segments adds the
 changes that were shipped after the set (changes.ndjson, one a line, in their order) and their files.
+
+It has no database, and so knows no list of what was purged since because its term was over: the set has that still, and FOLDER too.
+Whoever uses it removes those items again ("restore" of the software leaves them out by itself).
 """
 
 import argparse

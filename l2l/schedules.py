@@ -31,6 +31,7 @@ SCHEDULES = (
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
     Planned("segments that sets cover leave", "backups.tasks.remove_segments", 60, DESTROYER),
     Planned("sets whose time is over go", "backups.tasks.prune", 60, DESTROYER),
+    Planned("content past its term goes", "backups.tasks.purge", 60, DESTROYER),
     Planned("the destroyer is alive", "backups.tasks.alive", 1, DESTROYER),
 )
 

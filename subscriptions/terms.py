@@ -7,10 +7,12 @@ several subscriptions the one that keeps the item longest counts: no promise is 
 from __future__ import annotations
 
 import calendar
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import MAXYEAR, date, timedelta
+from datetime import MAXYEAR, MINYEAR, date, timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 STANDARD_YEARS = 20
 STANDARD_DESTRUCTION_DAYS = 30
@@ -51,6 +53,15 @@ class KeptUntil:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Days of a last change, from `first` on and before `before`, for which one rule decides."""
+
+    first: date
+    before: date
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
 class DestructionDays:
     """Within how many days after the receipt all data and every copy is destroyed."""
 
@@ -78,6 +89,22 @@ def longest_years(subscriptions: Sequence[SubscriptionTerms], standard: int = ST
         for terms in subscriptions
     ]
     return max(found, key=lambda one: one[0], default=(standard, f"{_years(standard)}, the standard"))
+
+
+def past_on(subscriptions: Sequence[SubscriptionTerms], day: date) -> tuple[Span, ...]:
+    """When items were last changed that are past their term on that day (the last day on which they are kept lies before it), the oldest
+    first. What the end of a subscription decides is not among them: it goes with its customer. Nothing without a subscription."""
+    if not subscriptions:
+        return ()
+    days = sorted({date.min, _first_kept(subscriptions, day), *_turns(subscriptions)})
+    past = [(first, before) for first, before in pairwise(days) if _kept(subscriptions, first) < day]
+    spans: list[Span] = []
+    for first, before in past:
+        rule = kept_until(subscriptions, last_changed=first).rule
+        if spans and (spans[-1].before, spans[-1].rule) == (first, rule):
+            first = spans.pop().first
+        spans.append(Span(first, before, rule))
+    return tuple(span for span in spans if span.rule != Rule.SUBSCRIPTION_END)
 
 
 def destruction_days(subscriptions: Sequence[SubscriptionTerms]) -> DestructionDays:
@@ -142,6 +169,24 @@ def _under(terms: SubscriptionTerms, last_changed: date) -> KeptUntil:
     lasts = "is open-ended" if terms.end is None else f"ends later, on {terms.end}"
     reason = f"{STANDARD_YEARS} years since the last change on {last_changed}; the subscription {terms.agreement_number} {lasts}"
     return KeptUntil(cap, Rule.TWENTY_YEARS, reason)
+
+
+def _kept(subscriptions: Sequence[SubscriptionTerms], last_changed: date) -> date:
+    return _until(kept_until(subscriptions, last_changed=last_changed))
+
+
+def _first_kept(subscriptions: Sequence[SubscriptionTerms], day: date) -> date:
+    """The first day of a last change with which an item is kept on that day still; a later change never shortens."""
+    days = range(date.min.toordinal(), date.max.toordinal())
+    return date.fromordinal(days[0] + bisect_left(days, day, key=lambda one: _kept(subscriptions, date.fromordinal(one))))
+
+
+def _turns(subscriptions: Sequence[SubscriptionTerms]) -> set[date]:
+    """The days of a last change at which another rule may begin to decide: so many years before a subscription ends (and the days beside,
+    for not every year has a 29 February)."""
+    years = {STANDARD_YEARS, *(one.agreed_retention_years for one in subscriptions if one.agreed_retention_years is not None)}
+    turns = [years_after(one.end, -count) for one in subscriptions for count in years if one.end and one.end.year - count > MINYEAR]
+    return {date.fromordinal(turn.toordinal() + beside) for turn in turns for beside in (-1, 0, 1, 2)}
 
 
 def _until(kept: KeptUntil) -> date:

@@ -18,6 +18,8 @@ LATER_ON_POSTGRESQL = (
     "tests/admin/",
     "tests/backups/live_restore/",
     "tests/backups/prune/",
+    "tests/backups/purge/test_command.py",
+    "tests/backups/purge/test_restores_obey.py",
     "tests/backups/test_any_second.py",
     "tests/backups/test_commands.py",
     "tests/backups/test_coverage.py",

@@ -83,6 +83,7 @@ class JournalRow(models.Model):
             models.Index(fields=("id",), condition=models.Q(number=None), name="l2l_journal_outbox"),
             models.Index(fields=("stream", "id"), condition=models.Q(number=None), name="l2l_journal_turns"),
             models.Index(fields=("transaction", "id"), condition=models.Q(number=None), name="l2l_journal_waiting"),
+            models.Index(fields=("stream", "number"), condition=models.Q(number__isnull=False, salt=None), name="l2l_journal_purged"),
         )
         constraints = (
             models.UniqueConstraint(fields=("model", "history_id"), name="l2l_journal_one_per_history_row"),

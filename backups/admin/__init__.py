@@ -1,5 +1,18 @@
-"""Locations, sets, nights, the policy, stored objects and the queue, as people see and steer them."""
+"""Locations, sets, nights, the policy, purges, stored objects and the queue, as people see and steer them."""
 
-from backups.admin import hot, item_exports, kept, live_restores, locations, objects, policies, queue, retention, runs, sets
+from backups.admin import hot, item_exports, kept, live_restores, locations, objects, policies, purges, queue, retention, runs, sets
 
-__all__ = ["hot", "item_exports", "kept", "live_restores", "locations", "objects", "policies", "queue", "retention", "runs", "sets"]
+__all__ = [
+    "hot",
+    "item_exports",
+    "kept",
+    "live_restores",
+    "locations",
+    "objects",
+    "policies",
+    "purges",
+    "queue",
+    "retention",
+    "runs",
+    "sets",
+]

@@ -4,6 +4,7 @@ from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Locati
 from backups.models.exports import ItemExport
 from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
 from backups.models.policy import BackupPolicy
+from backups.models.purges import DoomedFile, Purge, PurgeRequest, PurgeTry, TermLook
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
 from backups.models.runs import Act, Heartbeat, Run
@@ -16,6 +17,7 @@ __all__ = [
     "Chunk",
     "ClockMark",
     "Copy",
+    "DoomedFile",
     "Heartbeat",
     "HotFile",
     "HotState",
@@ -27,6 +29,9 @@ __all__ = [
     "Location",
     "LossHour",
     "PolicyChangeRequest",
+    "Purge",
+    "PurgeRequest",
+    "PurgeTry",
     "ReadLease",
     "RetentionLook",
     "Run",
@@ -35,5 +40,6 @@ __all__ = [
     "Slot",
     "StoredFile",
     "StreamQuerySet",
+    "TermLook",
     "Timeline",
 ]

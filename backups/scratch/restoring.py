@@ -16,7 +16,7 @@ from typing import Any
 from audit import canonical
 from backups.choosing import At, Only, Selection, UnknownCustomer, opened
 from backups.errors import ReadBackDiffers
-from backups.exports import UNRECORDED, hand_over, origin
+from backups.exports import UNRECORDED, hand_over, origin, purges_of
 from backups.reading import FoundSet, Moment
 from backups.scratch.contract import Scratch
 from backups.scratch.lines import Tally, fields_of, index_lines
@@ -57,8 +57,9 @@ def restore_into(
     tables of the database at `url`.
 
     Raises `TargetInTheWay`, `TargetUnusable`, `ReadBackDiffers`, `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole`,
-    `BadManifest`, `OSError`, with `at` also `NotCovered` and `Gap`. The database holds nothing unless it returns.
+    `BadManifest`, `PurgedMeanwhile`, `OSError`, with `at` also `NotCovered` and `Gap`. The database holds nothing unless it returns.
     """
+    purges = purges_of(customer.pk)
     with (
         open_scratch(url) as scratch,
         opened(vault, customer.pk, set_id=set_id, at=at, only=only, progress=progress) as (found, reader),
@@ -71,7 +72,7 @@ def restore_into(
         tables.append((RESTORED_SET, _fill(scratch, RESTORED_SET, [f'{{"document":{document},"id":1}}'.encode()])))
         scratch.finish_loading()
         _read_back(scratch, tables, progress)
-        _hand_over(vault, customer, scratch, loaded, only, reason, hashlib.sha256(document.encode()).hexdigest())
+        _hand_over(vault, customer, scratch, loaded, only, reason, hashlib.sha256(document.encode()).hexdigest(), purges)
     return loaded
 
 
@@ -133,7 +134,14 @@ def _read_back(scratch: Scratch, tables: Iterable[tuple[Table, Tally]], progress
 
 
 def _hand_over(
-    vault: Vault, customer: Customer | UnknownCustomer, scratch: Scratch, loaded: Loaded, only: Only | None, reason: str, digest: str
+    vault: Vault,
+    customer: Customer | UnknownCustomer,
+    scratch: Scratch,
+    loaded: Loaded,
+    only: Only | None,
+    reason: str,
+    digest: str,
+    purges: int,
 ) -> None:
     """Records the export and lets the database keep what it holds."""
     hand_over(
@@ -145,6 +153,7 @@ def _hand_over(
         sha256=digest,
         reason=reason,
         set_id=loaded.found.id,
+        purges=purges,
         rows=sum(tally.rows for tally in loaded.tables.values()),
         files=loaded.files,
     )

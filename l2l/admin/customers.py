@@ -31,7 +31,7 @@ from backups.admin.locations import Owed, owed_by_location
 from backups.admin.sets import STANDINGS, standing_of, whole_at
 from backups.errors import BackupError
 from backups.models import BackupSet, LiveRestore, LiveRestoreRequest, Location, Run
-from l2l.admin.finding import FindingPages
+from l2l.admin.past_term import PastTermPages
 from l2l.admin.timeline import page_of
 from subscriptions import holds, terms
 from subscriptions.admin import change_terms_url, open_requests, state_of
@@ -73,7 +73,7 @@ class NewCustomerForm(CustomerForm):
 
 
 @admin.register(Customer)
-class CustomerAdmin(FindingPages):
+class CustomerAdmin(PastTermPages):
     """A customer is added and changed, never deleted: how it ends is a matter of its own, with its own steps."""
 
     form = CustomerForm

@@ -26,7 +26,18 @@ from backups.admin.locations import Owed, copies_text, owed_by_location
 from backups.admin.sets import GOES_SOON, going_within
 from backups.hot.standing import Standing, judged
 from backups.ledger.picture import name_of
-from backups.models import BackupSet, LiveRestoreRequest, Location, PolicyChangeRequest, RetentionLook, Run, Slot
+from backups.models import (
+    BackupSet,
+    LiveRestoreRequest,
+    Location,
+    PolicyChangeRequest,
+    PurgeRequest,
+    PurgeTry,
+    RetentionLook,
+    Run,
+    Slot,
+    TermLook,
+)
 from backups.prune import clock_doubt
 from backups.prune.deciding import ON_HOLD
 from backups.slots import night_of, period_called
@@ -117,6 +128,7 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     yield from _night_todos(user)
     yield from _proof_todos(user)
     yield from _retention_todos(user)
+    yield from _term_todos(user)
     yield from _requests_to_decide(user)
     yield from _hold_todos(user)
     for place, owed in places:
@@ -218,6 +230,43 @@ def _retention_todos(user: Any) -> Iterator[Todo]:
         yield Todo("warn", "Kept", f"{some} whose time is over, for pruning waits: see why under Retention.", f"{page}?waits=yes")
 
 
+def _term_todos(user: Any) -> Iterator[Todo]:
+    """What an agreement let go and is there still; purges that failed; what waits for the account manager's decision."""
+    if not user.has_perm(PurgeRequest.permission("view")):
+        return
+    looks = TermLook.objects.visible_to(user).select_related("stream")
+    for look in looks.filter(overdue__gt=0).order_by("overdue_since")[:NIGHT_TODOS]:
+        text = f"{look.stream.name}: {_items(look.overdue)} should have gone by an agreed term, the first on {look.overdue_since}."
+        yield Todo("bad", "Term", text, _past_term(look))
+    failed = PurgeTry.objects.filter(request__state=State.APPROVED.value, passing=False).exclude(trouble="")
+    for one in of_visible_customers(user, failed, "request__customer").select_related("request__customer")[:NIGHT_TODOS]:
+        link = reverse("admin:l2l_backups_purgerequest_change", args=[one.pk])
+        yield Todo("bad", "Purge", f"{one.request.customer.code}: {one.trouble}", link)
+    if user.has_perm(PurgeRequest.permission("add")):
+        yield from _undecided_todos(looks)
+
+
+def _undecided_todos(looks: Any) -> Iterator[Todo]:
+    """What the account manager has not asked for, of what somebody must decide on."""
+    for term, kind, says in (
+        (PurgeRequest.Term.AGREED, "warn", "an agreed term lets {items} go within 90 days: ask for it ahead."),
+        (PurgeRequest.Term.STANDARD, "info", "{items} past 20 years; decide whether to purge."),
+    ):
+        asked = PurgeRequest.objects.filter(state__in=(State.REQUESTED.value, State.APPROVED.value), term=term)
+        waiting = looks.filter(**{f"{term}__gt": 0}).exclude(stream__in=asked.values("customer"))
+        for look in waiting.order_by("stream__name")[:NIGHT_TODOS]:
+            text = says.format(items=_items(getattr(look, term)))
+            yield Todo(kind, "Term", f"{look.stream.name}: {text}", _past_term(look))
+
+
+def _items(count: int) -> str:
+    return "one item" if count == 1 else f"{count:,} items"
+
+
+def _past_term(look: TermLook) -> str:
+    return reverse("admin:l2l_subscriptions_customer_past_term", args=[look.pk])
+
+
 def _requests_to_decide(user: Any) -> Iterator[Todo]:
     """What waits for this person as the second one."""
     yield from _to_decide(user, PolicyChangeRequest, PolicyChangeRequest.objects.all(), "to change the backup policy: ")
@@ -239,6 +288,7 @@ def _hold_todos(user: Any) -> Iterator[Todo]:
             "Find out whether it must stay, then postpone the review or ask for its release.",
             reverse("admin:l2l_subscriptions_legalhold_change", args=[hold.pk]),
         )
+    yield from _to_decide(user, PurgeRequest, of_visible_customers(user, PurgeRequest.objects.all(), "customer"), "for the ")
 
 
 def _to_decide(user: Any, kind: type[TwoPersonRequest], visible: Any, asks: str) -> Iterator[Todo]:

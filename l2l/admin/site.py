@@ -62,6 +62,8 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
                 "l2l_backups_liverestorerequest_changelist",
                 "l2l_backups.view_liverestorerequest",
             ),
+            ("Purge requests", "auto_delete", "l2l_backups_purgerequest_changelist", "l2l_backups.view_purgerequest"),
+            ("Purges", "delete_sweep", "l2l_backups_purge_changelist", "l2l_backups.view_purge"),
             ("Locations", "database", "l2l_backups_location_changelist", "l2l_backups.view_location"),
             ("Stored objects", "deployed_code", "l2l_backups_blob_changelist", "l2l_backups.view_blob"),
             ("Copies", "file_copy", "l2l_backups_copy_changelist", "l2l_backups.view_copy"),

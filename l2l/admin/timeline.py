@@ -6,7 +6,7 @@ From what the database knows, and whatever there is of it: changes are counted b
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -297,11 +297,14 @@ def _changes(stream: uuid.UUID, first: int, behind: int, user: Any) -> list[Show
         label: _told(stream, label, [row.history_id for row in shown if row.model == label], user) for label in {row.model for row in shown}
     }
     return [
-        ShownChange(
-            row.number or 0, row.segment, row.written_at, moments[row.transaction], *told[row.model].get(row.history_id, (row.model,))
-        )
+        ShownChange(row.number or 0, row.segment, row.written_at, moments[row.transaction], *_words_of(row, told[row.model]))
         for row in shown
     ]
+
+
+def _words_of(row: JournalRow, told: Mapping[int, tuple[str, ...]]) -> tuple[str, ...]:
+    """A change whose content was purged has only its number left."""
+    return told.get(row.history_id) or (f"{row.model}{', purged since: its term was over' if row.salt is None else ''}",)
 
 
 def _whole_at(rows: Sequence[JournalRow]) -> dict[uuid.UUID, datetime]:

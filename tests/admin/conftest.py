@@ -171,6 +171,8 @@ APPS = {
         "backuppolicy",
         "policychangerequest",
         "liverestorerequest",
+        "purgerequest",
+        "purge",
         "hotstate",
         "retentionlook",
     ),

@@ -126,7 +126,7 @@ def test_it_says_what_is_promised_what_goes_next_and_what_holds_it(as_: As, own:
     subscription = own.subscription
     with audit.acting("setup", reason="a test"):
         subscription.agreed_retention_years = 7
-        subscription.save()
+        subscription.save_terms()
     page = kept(as_("ada"), own).content.decode()
     assert "Every night&#x27;s for 28 days, then one a week for 52 weeks, then one a month for at most 20 years" in page
     assert "7 years, as agreed in acme-1" in page

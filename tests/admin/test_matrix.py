@@ -20,7 +20,7 @@ from django_q.models import Failure, OrmQ, Schedule
 
 import audit
 from audit.models import Event, Grant
-from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest, RetentionLook
+from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest, Purge, PurgeRequest, RetentionLook
 from backups.policies import ensure_first_policy
 from l2l import schedules
 from subscriptions.models import HoldReleaseRequest, LegalHold, TermChangeRequest
@@ -88,6 +88,8 @@ MODELS = {
     "l2l_backups_backuppolicy": Model(ALL_CUSTOMERS),
     "l2l_backups_policychangerequest": Model(ALL_CUSTOMERS, add=frozenset({"root", "olga"})),
     "l2l_backups_liverestorerequest": Model(OWN, add=frozenset({"root", "olga"})),
+    "l2l_backups_purgerequest": Model(OWN, add=MANAGED),
+    "l2l_backups_purge": Model(OWN),
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
     "l2l_audit_grant": Model(USERS_SEEN, add=USERS, tracked=True),
     "auth_user": Model(USERS_SEEN, USERS, USERS),
@@ -102,6 +104,7 @@ TAKERS = frozenset({"root", "olga", "ada"})
 OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_subscriptions_customer_overview": (OWN, NOBODY),
     "l2l_subscriptions_customer_timeline": (OWN, NOBODY),
+    "l2l_subscriptions_customer_past_term": (OWN, NOBODY),
     "l2l_subscriptions_customer_back_up": (OPERATORS, OPERATORS),
     "l2l_subscriptions_customer_find": (OWN, NOBODY),
     "l2l_subscriptions_customer_take": (TAKERS, TAKERS),
@@ -131,6 +134,11 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_liverestorerequest_finish": (NOBODY, NOBODY),
     "l2l_backups_liverestorerequest_refuse": (frozenset({"root", "rita"}),) * 2,
     "l2l_backups_liverestorerequest_cancel": (frozenset({"root", "rita", "olga"}),) * 2,
+    # Asked for by ada, of her customer.
+    "l2l_backups_purgerequest_approve": (frozenset({"root", "rita"}),) * 2,
+    "l2l_backups_purgerequest_finish": (NOBODY, NOBODY),  # the destroyer does it
+    "l2l_backups_purgerequest_refuse": (frozenset({"root", "rita"}),) * 2,
+    "l2l_backups_purgerequest_cancel": (frozenset({"root", "rita", "ada"}),) * 2,
     "l2l_audit_grant_end": (USERS, USERS),
     "auth_user_password_change": (USERS, USERS),
     "index": (STAFF, STAFF),
@@ -265,6 +273,18 @@ def _a_change_of_terms(one: Belongings) -> TermChangeRequest:
     return asked
 
 
+def _a_purge(one: Belongings) -> Purge:
+    """Asked for by ada; a part of it went."""
+    now, ada = datetime.now(UTC), User.objects.get(username="ada")
+    with audit.acting("setup", reason="a test", source="test"):
+        asked = PurgeRequest(what="x", why="y", plan_digest="0" * 64, requested_by=ada, requested_at=now)
+        asked.customer, asked.term, asked.day = one.customer, "standard", now.date()
+        asked.save()
+        about = {"part": 1, "purged_at": now, "counts": {"l2l_subscriptions.link": [1, 1, 0]}, "key_number": 1, "total": "0" * 64}
+        about["newest_history"] = 1
+        return Purge.objects.create(customer=one.customer, request=asked, digests=b"", numbers=b"", **about)
+
+
 def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
     hold = _a_hold(one)
     return Rows(
@@ -285,6 +305,8 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             ),
             "l2l_backups_run": one.run,
             "l2l_backups_liverestorerequest": _a_live_restore(one),
+            "l2l_backups_purge": (purge := _a_purge(one)),
+            "l2l_backups_purgerequest": purge.request,
             "l2l_backups_itemexport": one.item_export,
             "l2l_backups_location": Location.objects.get(name="primary"),
             "l2l_backups_blob": one.blob,
@@ -306,7 +328,14 @@ def of_a_customer(name: str) -> bool:
     if standard and standard[1] in ("changelist", "add", "deleted"):
         return False
     return name.startswith(
-        ("l2l_subscriptions_", "l2l_backups_backupset_", "l2l_backups_run_", "l2l_backups_liverestorerequest_", "l2l_backups_itemexport_")
+        (
+            "l2l_subscriptions_",
+            "l2l_backups_backupset_",
+            "l2l_backups_run_",
+            "l2l_backups_liverestorerequest_",
+            "l2l_backups_itemexport_",
+            "l2l_backups_purge",
+        )
     )
 
 

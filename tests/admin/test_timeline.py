@@ -209,6 +209,14 @@ def test_who_may_not_see_a_model_sees_only_that_something_changed(as_: As, own: 
     assert "a secret" not in words(page)
 
 
+def test_a_change_whose_content_was_purged_has_its_number_left(as_: As, own: Belongings) -> None:
+    history = own.record.history.model._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {history}")
+    shown = words(as_("ada").get(timeline(own), {"in": f"{FIRST:%Y-%m-%dT%H}"}))
+    assert "l2l_subscriptions.datarecord, purged since: its term was over" in shown
+
+
 def test_a_broken_proof_is_red(as_: As, own: Belongings) -> None:
     BackupSet.objects.update(proof="broken")
     page = as_("ada").get(timeline(own))

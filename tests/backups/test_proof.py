@@ -286,17 +286,24 @@ def recompute(customer: Any, number: int) -> None:
     raw(f"UPDATE l2l_audit_chainhead SET digest = '{head.digest}' WHERE number = {head.number}")
 
 
-def test_purged_content_leaves_a_leaf_and_is_no_fault(filled: Any, acme: Any, vault: Vault) -> None:
+@pytest.mark.parametrize("after_a_proved_set", [False, True])
+def test_content_that_is_gone_whole_is_named_unless_a_purge_lists_it(
+    after_a_proved_set: bool, filled: Any, acme: Any, vault: Vault
+) -> None:
     shipper.ship_once(vault)
-    purged = filled["P-3"]
-    image = purged.history.get().history_id
+    if after_a_proved_set:
+        assert proved(vault, acme).proof == "proved"
+    gone = filled["P-3"]
+    image = gone.history.get().history_id
+    number = JournalRow.objects.get(history_id=image, model="l2l_subscriptions.datarecord").number
     raw(
-        f"DELETE FROM {RECORDS} WHERE id = {purged.pk}",
+        f"DELETE FROM {RECORDS} WHERE id = {gone.pk}",
         f"DELETE FROM {PAST} WHERE history_id = {image}",
         f"UPDATE {JOURNAL} SET salt = NULL WHERE history_id = {image} AND model = 'l2l_subscriptions.datarecord'",
     )
     found = proved(vault, acme)
-    assert (found.proof, found.proof_text) == ("proved", "")
+    assert found.proof == "broken" and "its content is gone, and no purge lists it" in found.proof_text
+    assert f"change {number}" in found.proof_text
 
 
 def begin_timeline(customer: Any, highest: int) -> Timeline:

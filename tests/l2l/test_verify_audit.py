@@ -222,11 +222,12 @@ def test_the_newest_changes_removed_with_their_head_are_caught_by_what_was_signe
     }
 
 
-def test_purged_content_leaves_a_leaf_and_is_no_fault_for_the_chain(kept: Vault) -> None:
+def test_content_that_is_gone_whole_is_named_unless_a_purge_lists_it(kept: Vault) -> None:
     image = history("acme-4")
     gone = f"history_id = {image.history_id}"
     tampered(f"DELETE FROM {PAST} WHERE {gone}", f"UPDATE {JOURNAL} SET salt = NULL WHERE {gone} AND model LIKE '%datarecord'")
-    assert changes_of()[1] == ""
+    [named] = changes_of()[0]["problems"]
+    assert named["number"] == 5 and "no purge lists it" in named["what"]
 
 
 def test_what_an_abandoned_timeline_signed_is_given_up(kept: Vault, tmp_path: Path) -> None:

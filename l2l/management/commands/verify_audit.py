@@ -21,6 +21,7 @@ from backups import keyfiles, signed_heads
 from backups import vault as vaults
 from backups.errors import BackupError
 from backups.hot import timelines
+from backups.purge.recorded import recorded_numbers
 from backups.signed_heads import Vouched
 from backups.snapshot import snapshot
 from backups.stores.contract import StoreError
@@ -85,7 +86,10 @@ def verified(vault: Vault, trusted: str, stream: uuid.UUID | None, tell: Callabl
     lines = signed_heads.signed_timelines(places, trusted, [])
     with snapshot() as moment:
         walk = journal_proof.Recomputation(
-            moment.connection, timelines.forks_of(lines.values()), lambda changes: tell(f"{changes:,} changes recomputed")
+            moment.connection,
+            timelines.forks_of(lines.values()),
+            lambda changes: tell(f"{changes:,} changes recomputed"),
+            recorded_numbers(moment),
         )
         found.add(walk.of_stream(stream) if stream else walk.of_all())
         found.add(journal_proof.unpaired(moment.connection, stream))
