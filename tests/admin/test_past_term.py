@@ -145,7 +145,7 @@ def test_an_overdue_agreed_term_is_red_on_its_page_and_the_front_page(as_: As, a
     subscription = aged.subscriptions.get()
     subscription.agreed_retention_years = 10
     with audit.acting("ada", reason="agreed"):
-        subscription.save()
+        subscription.save_terms()
     assert looks.look_at_all(datetime.now(UTC)) == 1
     assert (TermLook.objects.get().overdue, TermLook.objects.get().overdue_since) == (3, date(2011, 5, 5))
     assert "3 items should have gone, the first on 5 May 2011" in page(as_("ada"), aged)
@@ -165,7 +165,7 @@ def test_the_account_manager_is_told_to_ask_ahead_for_an_agreed_term(as_: As, ag
     subscription = aged.subscriptions.get()
     subscription.agreed_retention_years = 20  # what is of today's date so many years ago goes tomorrow
     with audit.acting("ada", reason="agreed"):
-        subscription.save()
+        subscription.save_terms()
         today = datetime.now(UTC)
         with at(settings, today.replace(year=today.year - 20, day=min(today.day, 28)).isoformat()):
             DataRecord.objects.create(customer=aged, kind="part", reference="soon")

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from django.apps.registry import Apps
 from django.core import checks as django_checks
 from django.db import models
 from django.test.utils import isolate_apps
@@ -17,13 +18,18 @@ from audit.errors import BypassRefused
 from audit.tracked import TrackedManager
 
 
+# Signals know a sender by its address: were a model of a test forgotten, its receivers would hear another's one at the same place.
+KEPT: list[Apps] = []
+
+
 @pytest.fixture(autouse=True)
 def apps_of_its_own() -> Iterator[None]:
     """Models made in a test are known to nobody else."""
     ledgers = (registry._protected, registered_models)
     before = [dict(ledger) for ledger in ledgers]
-    with isolate_apps("tests.factory"):
+    with isolate_apps("tests.factory") as apps:
         yield
+    KEPT.append(apps)
     for ledger, entries in zip(ledgers, before, strict=True):
         ledger.clear()
         ledger.update(entries)

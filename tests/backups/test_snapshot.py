@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connection, models
 from django.db.backends.base.operations import BaseDatabaseOperations
@@ -21,6 +22,7 @@ from audit.history_text import shape_of
 from audit.models import JournalRow, RowShape, Stream
 from audit.models.evidence import AppendedModel
 from audit.row_sql import row_text
+from backups.models import PurgeRequest
 from backups.snapshot import Snapshot, one_connection, snapshot
 from subscriptions.models import Customer, DataRecord, LegalHold, Link, Subscription
 from tests.factory.models import Downtime, Line, Site
@@ -142,12 +144,19 @@ def parents(acme: Any) -> dict[Model, Any]:
     day, moment = date(2026, 9, 1), datetime(2026, 3, 1, tzinfo=UTC)
     hold = LegalHold.objects.create(customer=acme, holder="A court", basis="12 O 34/26", review_on=day, placed_by="ada", placed_at=moment)
     ours = {Customer: acme.pk, Subscription: acme.subscriptions.get().pk, LegalHold: hold.pk, Site: site.pk, Line: line.pk}
+    ours[PurgeRequest] = _a_purge_request(acme).pk
     return {Stream: acme.pk, RowShape: shape.pk, **ours, **_users()}
 
 
-def _users() -> dict[Model, Any]:
-    from django.contrib.auth import get_user_model
+def _a_purge_request(customer: Any) -> PurgeRequest:
+    asker = get_user_model().objects.create_user("una")
+    asked = PurgeRequest(customer=customer, term="standard", day=date(2026, 3, 1), what="x", why="y", plan_digest="0" * 64)
+    asked.requested_by, asked.requested_at = asker, datetime(2026, 3, 1, tzinfo=UTC)
+    asked.save()
+    return asked
 
+
+def _users() -> dict[Model, Any]:
     return {get_user_model(): get_user_model().objects.create_user("ada").pk}
 
 

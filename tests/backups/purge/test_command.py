@@ -108,7 +108,7 @@ def test_what_is_held_ends_with_1_and_a_reason(aged: Any, as_: As, run: Callable
 def test_an_overdue_term_is_said_first(aged: Any, capsys: pytest.CaptureFixture[str]) -> None:
     subscription = aged.subscriptions.get()
     subscription.agreed_retention_years = 15
-    subscription.save()
+    subscription.save_terms()
     call_command("purge", "acme")
     out = capsys.readouterr().out
     assert f"OVERDUE: {OLD_ITEMS} items should have gone, the first on 2020-06-02" in out

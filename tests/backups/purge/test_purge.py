@@ -303,7 +303,7 @@ def test_the_last_part_is_finished_although_the_request_is_executed(
 def test_an_agreed_term_goes_on_its_days_approved_ahead(aged: Any, people: People, vault: Vault, clock: Any, settings: Any) -> None:
     subscription = aged.subscriptions.get()
     subscription.agreed_retention_years = 20
-    subscription.save()
+    subscription.save_terms()
     for day in ("2006-03-10", "2006-03-20"):
         with at(settings, f"{day}T12:00:00+00:00"):
             DataRecord.objects.create(customer=aged, kind="part", reference=f"{MARK} {day}")
