@@ -98,6 +98,7 @@ class Desk:
     _refused: Mapping[int, set[int]] = field(default_factory=dict)
     _later: dict[int, float] = field(default_factory=dict)
     _given_up: set[int] = field(default_factory=set)
+    _keyless: set[uuid.UUID] = field(default_factory=set)  # streams whose files wait for a key, and hold up no other's
 
     def begin_again(self) -> None:
         """What a shipper before us left half done is done from the start."""
@@ -110,8 +111,9 @@ class Desk:
 
     @property
     def waits(self) -> bool:
-        """Whether entries wait for a section, or files are under way."""
-        return bool(self.entries or self._readings or self._open or self._errands)
+        """Whether entries wait for a section, or files are under way, or their key is."""
+        on_its_way = self._keyless - self.keys.troubles.keys()
+        return bool(self.entries or self._readings or self._open or self._errands or on_its_way)
 
     def look_again(self) -> None:
         self._look = True
@@ -164,13 +166,17 @@ class Desk:
         busy = {ident for reading in self._readings for ident in reading.ids} | self._open.keys()
         busy |= {ident for ident, at in self._later.items() if time.monotonic() < at}
         waiting = HotFile.objects.filter(state=State.WAITING).exclude(pk__in=busy).order_by("id")
-        first = waiting.first()
+        self.keys.ask(self._keyless)
+        self._keyless = {stream for stream in self._keyless if self.keys.held(stream) is None}
+        first = waiting.exclude(stream__in=self._keyless).first()
         if first is None:
-            self._look = bool(self._later)
+            self._look = bool(self._later or self._keyless)
             return
         self.keys.ask([first.stream_id])
         key = self.keys.held(first.stream_id)
-        if key is not None:
+        if key is None:
+            self._keyless.add(first.stream_id)
+        else:
             files = list(waiting.filter(stream=first.stream_id)[:BATCH_FILES])
             self._start_over(files)
             self._readings.append(Reading(files, key))

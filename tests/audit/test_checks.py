@@ -17,7 +17,6 @@ from audit import checks, registry
 from audit.errors import BypassRefused
 from audit.tracked import TrackedManager
 
-
 # Signals know a sender by its address: were a model of a test forgotten, its receivers would hear another's one at the same place.
 KEPT: list[Apps] = []
 

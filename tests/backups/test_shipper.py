@@ -14,7 +14,9 @@ from django.db import connection, transaction
 from audit.models import ChainHead, JournalRow
 from backups import vault as vaults
 from backups.customerkeys import key_at
+from backups.errors import BackupError
 from backups.hot import sections, segments, shipper
+from backups.hot.keys import Keys
 from backups.hot.leading import Leader
 from backups.hot.sections import MAX_SECTION_BYTES, Section
 from backups.models import Blob, HotFile, HotState, LossHour, Segment, SegmentCopy, Timeline
@@ -468,3 +470,21 @@ def test_a_segment_that_cannot_be_made_yet_holds_up_no_later_one(hot, acme, acme
     assert numbers(shipped(hot, "primary", acme2)) == [1]
     assert shipper.ship_once(hot) == []
     assert {change.number for section in shipped(hot, "offsite", acme) for change in section.changes} == {1}
+
+
+def test_a_file_whose_key_cannot_be_had_holds_up_no_other_customers(hot, acme, acme2, monkeypatch):
+    for customer in (acme, acme2):
+        UploadedContent.objects.create(customer=customer, name="plan.txt", file=ContentFile(b"plan", name="plan.txt"))
+    shipper.ship_once(hot)
+    HotFile.objects.update(state="waiting", segment=None)
+    unlucky = HotFile.objects.order_by("id").first().stream_id
+    get = Keys.get
+
+    def refused(self, stream):
+        if stream == unlucky:
+            raise BackupError("the key of this customer is nowhere whole")
+        return get(self, stream)
+
+    monkeypatch.setattr(Keys, "get", refused)
+    shipper.ship_once(hot, patience=20)
+    assert {one.stream_id == unlucky: one.state for one in HotFile.objects.all()} == {True: "waiting", False: "stored"}
