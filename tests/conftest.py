@@ -13,37 +13,66 @@ import pytest
 
 import audit
 
-# What asks the database for little that SQLite does not answer alike: on PostgreSQL these run with the slow tests.
+# Whole files that take long and that a change seldom breaks alone: they run with the slow tests.
+LATER = (
+    "tests/admin/test_finding.py",
+    "tests/admin/test_kept.py",
+    "tests/admin/test_live_restores.py",
+    "tests/admin/test_past_term.py",
+    "tests/admin/test_terms.py",
+    "tests/admin/test_timeline.py",
+    "tests/admin/test_who_sees_what.py",
+    "tests/backups/live_restore/",
+    "tests/backups/prune/test_crashes.py",
+    "tests/backups/purge/test_command.py",
+    "tests/backups/purge/test_proofs.py",
+    "tests/backups/purge/test_restores_obey.py",
+    "tests/backups/test_hot_removal.py",
+    "tests/backups/test_moments.py",
+    "tests/backups/test_moments_after_removal.py",
+    "tests/backups/test_scratch.py",
+    "tests/backups/test_scratch_values.py",
+    "tests/l2l/test_serving.py",
+    "tests/l2l/test_verify_audit.py",
+    "tests/stores/test_contract.py",
+)
+# Their subject is how PostgreSQL is read.
+LATER_ON_SQLITE = ("tests/backups/test_copying.py", "tests/backups/test_snapshot.py")
+# What asks the database for little that SQLite does not answer alike.
 LATER_ON_POSTGRESQL = (
     "tests/admin/",
-    "tests/backups/live_restore/",
+    "tests/audit/test_access.py",
+    "tests/audit/test_two_person.py",
+    "tests/backups/ledger/",
     "tests/backups/prune/",
-    "tests/backups/purge/test_command.py",
-    "tests/backups/purge/test_restores_obey.py",
+    "tests/backups/purge/",
     "tests/backups/test_any_second.py",
     "tests/backups/test_commands.py",
     "tests/backups/test_coverage.py",
+    "tests/backups/test_figures.py",
     "tests/backups/test_finding.py",
     "tests/backups/test_format.py",
-    "tests/backups/test_hot_removal.py",
     "tests/backups/test_hotbackup.py",
-    "tests/backups/test_moments.py",
-    "tests/backups/test_moments_after_removal.py",
+    "tests/backups/test_locations.py",
+    "tests/backups/test_proof.py",
     "tests/backups/test_restore.py",
-    "tests/backups/test_scratch.py",
-    "tests/backups/test_scratch_values.py",
+    "tests/backups/test_shipper.py",
     "tests/backups/test_simulation.py",
-    "tests/l2l/test_verify_audit.py",
+    "tests/l2l/",
     "tests/subscriptions/test_hold_command.py",
+    "tests/subscriptions/test_import_content.py",
+    "tests/subscriptions/test_term_requests.py",
+    "tests/subscriptions/test_terms.py",
     "tests/subscriptions/test_terms_command.py",
 )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if os.environ.get("DATABASE_URL", "").startswith("postgres"):
-        for item in items:
-            if item.path.relative_to(config.rootpath).as_posix().startswith(LATER_ON_POSTGRESQL):
-                item.add_marker(pytest.mark.slow)
+    on_postgresql = os.environ.get("DATABASE_URL", "").startswith("postgres")
+    later = LATER + (LATER_ON_POSTGRESQL if on_postgresql else LATER_ON_SQLITE)
+    for item in items:
+        if item.path.relative_to(config.rootpath).as_posix().startswith(later):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
