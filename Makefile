@@ -35,7 +35,7 @@ test: setup-dev
 	$(BIN)/python -m tests.both_databases -m "not slow"
 
 test-slow: setup-dev
-	$(BIN)/python -m tests.both_databases -m "slow and not waiting"
+	$(BIN)/python -m tests.both_databases --at-once -m "slow and not waiting"
 
 test-waiting: setup-dev
 	$(BIN)/python -m tests.both_databases --only sqlite -n 4 -m "waiting"

@@ -1,6 +1,7 @@
 """Runs pytest twice: on SQLite as a file, then on a real PostgreSQL that a pip package brings. Arguments go to pytest.
 
-`python -m tests.both_databases [--only sqlite|postgresql] [pytest arguments]`; ends with 0 only if both pass.
+`python -m tests.both_databases [--only sqlite|postgresql | --at-once] [pytest arguments]`; ends with 0 only if both pass. With `--at-once`
+the two runs go on beside each other, for tests that mostly wait for other processes; what the first says comes at the end.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 # Tests whose subject is not the database, or which bring a home of their own; they run once.
 ONCE = [
@@ -72,31 +74,60 @@ def scratch() -> str | None:
     return str(IN_MEMORY) if roomy and "TMPDIR" not in os.environ else None
 
 
-def pytest(arguments: list[str], home: str, database_url: str | None) -> int:
+def pytest(arguments: list[str], home: str, database_url: str | None, said: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("L2L_") and name != "DATABASE_URL"}
     environment |= {"L2L_HOME": home, "TMPDIR": tempfile.gettempdir()} | ({"DATABASE_URL": database_url} if database_url else {})
     workers = [] if any(argument.startswith("-n") for argument in arguments) else ["-n", "2", "--dist", "worksteal"]
-    return subprocess.run([sys.executable, "-m", "pytest", "-q", *workers, *arguments], env=environment, check=False).returncode
+    command = [sys.executable, "-m", "pytest", "-q", *workers, *arguments]
+    return subprocess.Popen(command, env=environment, stdout=said, stderr=said)
 
 
 def main(arguments: list[str]) -> int:
     only = arguments[arguments.index("--only") + 1] if "--only" in arguments else None
-    if only:
-        arguments = [argument for argument in arguments if argument not in ("--only", only)]
-    codes = []
+    at_once = "--at-once" in arguments
+    arguments = [argument for argument in arguments if argument not in ("--only", only, "--at-once")]
     with tempfile.TemporaryDirectory(prefix="l2l-tests-", dir=scratch(), ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the database server below it is another user's, when we are root
-        tempfile.tempdir, home = folder, str(Path(folder) / "home")
-        Path(home).mkdir()
-        if only in (None, "sqlite"):
-            print("== on SQLite", flush=True)
-            codes.append(pytest(arguments, home, None))
-        if only in (None, "postgresql"):
-            print("== on PostgreSQL", flush=True)
-            skipped = [] if only else [f"--ignore={folder}" for folder in ONCE]
-            with postgresql() as url:
-                codes.append(pytest([*arguments, *skipped], home, url))
+        tempfile.tempdir = folder
+        codes = _both(arguments, Path(folder)) if at_once else _one_by_one(arguments, Path(folder), only)
     return 1 if any(codes) else 0
+
+
+def _one_by_one(arguments: list[str], folder: Path, only: str | None) -> list[int]:
+    codes = []
+    if only in (None, "sqlite"):
+        codes.append(_on_sqlite(arguments, folder).wait())
+    if only in (None, "postgresql"):
+        codes.append(_on_postgresql(arguments, folder, whole=only is not None))
+    return codes
+
+
+def _both(arguments: list[str], folder: Path) -> list[int]:
+    with (folder / "said").open("w+b") as said:
+        beside = _on_sqlite(arguments, folder, said)
+        codes = [_on_postgresql(arguments, folder, whole=False), beside.wait()]
+        said.seek(0)
+        sys.stdout.write(said.read().decode())
+        sys.stdout.flush()
+    return codes
+
+
+def _on_sqlite(arguments: list[str], folder: Path, said: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    print("== on SQLite", flush=True)
+    return pytest(arguments, _home(folder, "sqlite"), None, said)
+
+
+def _on_postgresql(arguments: list[str], folder: Path, *, whole: bool) -> int:
+    print("== on PostgreSQL", flush=True)
+    skipped = [] if whole else [f"--ignore={one}" for one in ONCE]
+    with postgresql() as url:
+        return pytest([*arguments, *skipped], _home(folder, "postgresql"), url).wait()
+
+
+def _home(folder: Path, name: str) -> str:
+    home = folder / f"home-{name}"
+    home.mkdir()
+    return str(home)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ with audit.acting("test", reason="a test", source="test"):
     for n in range(%d):
         customer = add_customer(f"customer-{n}", f"Customer {n}", start=date(2026, 1, 1))
         DataRecord.objects.tracked_create(
-            DataRecord(customer=customer, kind="part", reference=str(k), data={"Name": f"Part {k}", "Note": "x" * 80}) for k in range(20)
+            DataRecord(customer=customer, kind="part", reference=str(k), data={"Name": f"Part {k}", "Note": "x" * 80}) for k in range(6)
         )
 """
 RUNS = "list(__import__('backups.models').models.Run.objects.values('id', 'state', 'night', 'attempts', 'stream__name', 'trouble'))"
