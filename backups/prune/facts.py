@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from django.db.models import Count, Max, Min, Q
+from django.db.models import BooleanField, Count, ExpressionWrapper, Max, Min, Q
+from django.db.models.functions import Coalesce
 
 from backups.catalogue import batches
 from backups.models import BackupSet, RetentionLook, Run, Slot
@@ -21,19 +22,7 @@ from subscriptions.terms import SubscriptionTerms, longest_years
 
 # Behind it lies every period that is not decided yet, of a stream that is looked at when it should be.
 RECENT = 45 * DAY
-_COLUMNS = (
-    "pk",
-    "stream",
-    "night",
-    "snapshot_at",
-    "started_at",
-    "protected_at",
-    "damaged_at",
-    "proof",
-    "goes_at",
-    "kept_why",
-    "kept_policy",
-)
+_COLUMNS = ("pk", "stream", "night", "at", "good", "proof", "goes_at", "kept_why", "kept_policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +104,12 @@ def _last_days(streams: Sequence[uuid.UUID]) -> dict[uuid.UUID, date]:
 
 def _add_sets(found: dict[uuid.UUID, Facts], which: Q) -> None:
     made = BackupSet.objects.filter(which, stream__in=list(found), state=BackupSet.State.MADE).order_by("stream", "started_at")
+    good = ExpressionWrapper(Q(protected_at__isnull=False, damaged_at=None), output_field=BooleanField())
+    made = made.annotate(good=good, at=Coalesce("snapshot_at", "started_at"))
     proved = BackupSet.Proof.PROVED.value
-    for pk, stream, night, snapshot_at, started_at, protected_at, damaged_at, proof, goes_at, why, policy in made.values_list(*_COLUMNS):
+    for pk, stream, night, at, is_good, proof, goes_at, why, policy in made.values_list(*_COLUMNS):
         ident, facts = str(pk), found[stream]
-        good = protected_at is not None and damaged_at is None
-        facts.sets.append(Stored(ident, night, snapshot_at or started_at, good, proof == proved))
+        facts.sets.append(Stored(ident, night, at, is_good, proof == proved))
         facts.recorded[ident] = Recorded(goes_at, why, policy)
 
 
