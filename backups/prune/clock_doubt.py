@@ -23,6 +23,7 @@ from backups.retention import Mark, doubts
 from backups.stores.contract import StoreError
 from backups.vault import Vault
 
+CLEARS = "l2l_backups.clear_clock"
 CLEARED_FOR = timedelta(hours=24)
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -88,7 +89,10 @@ def _elsewhere(vault: Vault) -> dict[str, datetime]:
 
 
 def clear(*, by: Any, why: str, now: datetime) -> datetime:
-    """This person vouches for the clock until the returned moment. Raises `NothingToClear`, and `BackupError` without a reason."""
+    """This person vouches for the clock until the returned moment. Raises `NothingToClear`, and `BackupError` without the right or a
+    reason."""
+    if not by.has_perm(CLEARS):
+        raise BackupError(f"{by} may not vouch for the clock: it needs the right {CLEARS}.")
     if not why.strip():
         raise BackupError("Say why the clock can be trusted.")
     doubtful = ClockMark.objects.exclude(doubts="")

@@ -58,7 +58,7 @@ def live_through(world: World, rounds: int) -> None:
         world.check(customer)
     done = world.prune()
     assert done is not None and not done.left and not done.waits, (world.seed, done)
-    assert BackupSet.objects.filter(stream=customer.pk, state="removed").exists() or rounds < 4, world.seed
+    assert BackupSet.objects.filter(stream=customer.pk, state="removed").exists(), world.seed
     assert not BackupSet.objects.filter(state="leaving").exists() and not Blob.objects.filter(state="condemned").exists()
     assert world.check(customer) >= 4
     assert_nothing_left(world, customer)

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from audit.models import Event
 from backups import damage, leases, policies, read_leases
 from backups.choosing import opened
-from backups.errors import NoSet
+from backups.errors import BackupError, NoSet
 from backups.models import BackupSet, Blob, Copy, ReadLease, RetentionLook, Slot
 from backups.policy import Policy
 from backups.prune import carrying_out, clock_doubt
@@ -294,7 +294,9 @@ def test_a_clock_in_doubt_removes_nothing_until_somebody_vouches(
     with pytest.raises(clock_doubt.ClockInDoubt, match="offsite's clock"):
         carrying_out.carry_out(vault)
     assert set(states(made)) == {"made"}
-    ada = django_user_model.objects.create_user("ada")
+    with pytest.raises(BackupError, match="may not vouch"):
+        clock_doubt.clear(by=django_user_model.objects.create_user("bo"), why="it is right", now=clock())
+    ada = django_user_model.objects.create_superuser("ada")
     clock_doubt.clear(by=ada, why="the share's server has no NTP", now=clock())
     assert carrying_out.carry_out(vault).sets == 7
     assert Event.objects.filter(event="clock:cleared").count() == 1
