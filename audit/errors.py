@@ -9,6 +9,7 @@ AuditError
 ├── Unstorable         a value that one of our databases would refuse or change
 ├── SignInRefused      a name, password or right that does not do, at the command line
 ├── NotEvidence        (audit.events) a fact that an event may not carry
+├── FindingRefused     (audit.findings) this person may not decide on it, or it is closed
 ├── GrantRefused       (audit.grants) a role that cannot be given or ended
 ├── NotAllowed         (audit.states) a request in another state
 └── ApprovalRefused    (audit.two_person) this person cannot approve, or not now

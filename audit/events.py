@@ -74,6 +74,10 @@ class Event(StrEnum):
     SET_DAMAGED = "set:damaged"
     CLOCK_CLEARED = "clock:cleared"
     PURGED = "content:purged"
+    FINDING_OPENED = "finding:opened"
+    FINDING_TAKEN = "finding:taken"
+    FINDING_POSTPONED = "finding:postponed"
+    FINDING_CLOSED = "finding:closed"
     REQUESTED = "request:made"
     APPROVED = "request:approved"
     REQUEST_REFUSED = "request:refused"
@@ -126,6 +130,10 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.SET_DAMAGED: frozenset({"set"}),
     Event.CLOCK_CLEARED: frozenset({"until", "doubts"}),
     Event.PURGED: frozenset({"purge", "items", "history", "files", "bytes"}),
+    Event.FINDING_OPENED: frozenset({"kind", "due"}),
+    Event.FINDING_TAKEN: frozenset({"owner"}),
+    Event.FINDING_POSTPONED: frozenset({"due"}),
+    Event.FINDING_CLOSED: frozenset({"kind"}),
     Event.REQUESTED: _OF_REQUESTS,
     Event.APPROVED: _OF_REQUESTS,
     Event.REQUEST_REFUSED: _OF_REQUESTS,
@@ -154,7 +162,7 @@ def record(
             actor=who.name[:200],
             actor_id=who.user_id or "",
             source=who.source[:100],
-            subject=_name_of(subject),
+            subject=name_of(subject),
             customer=customer,
             facts=facts,
             salt=secrets.token_hex(chain.SALT_BYTES),
@@ -182,7 +190,8 @@ def _checked(event: Event, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in sorted(facts.items()) if value is not None}
 
 
-def _name_of(subject: Model | str) -> str:
+def name_of(subject: Model | str) -> str:
+    """A row as `app.model:key`; a name as it is. `NotEvidence` for what is no word."""
     name = subject if isinstance(subject, str) else f"{subject._meta.label_lower}:{subject.pk}"
     if not WORD.fullmatch(name):
         raise NotEvidence("The subject of an event is a row, or its name in one word.")

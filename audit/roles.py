@@ -30,6 +30,7 @@ OF_BACKUPS = tuple(
 OF_QUEUE = tuple(f"django_q.view_{model}" for model in ("schedule", "ormq", "failure"))
 OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_backups.view_itemexport", "l2l_backups.view_hotstate")
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
+SEES_FINDINGS = "l2l_audit.view_finding"
 SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
 LIVE_RESTORES = "l2l_backups.{}_liverestorerequest"
@@ -44,6 +45,7 @@ EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 RIGHTS: dict[Role, tuple[str, ...]] = {
     # Of their own customers alone: the admin limits the rows.
     Role.ACCOUNT_MANAGER: (
+        SEES_FINDINGS,
         *OF_CUSTOMERS,
         *OF_OWN_NIGHTS,
         LIVE_RESTORES.format("view"),
@@ -57,6 +59,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (
+        SEES_FINDINGS,
         *OF_CUSTOMERS,
         *OF_OWN_NIGHTS,
         EVERY_CUSTOMER,
@@ -70,6 +73,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         PURGES.format("approve"),
     ),
     Role.BACKUP_OPERATOR: (
+        SEES_FINDINGS,
+        "l2l_audit.change_finding",
         *OF_CUSTOMERS,
         *OF_BACKUPS,
         *OF_QUEUE,
@@ -86,6 +91,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_PURGES,
     ),
     Role.AUDITOR: (
+        SEES_FINDINGS,
         *OF_CUSTOMERS,
         *OF_BACKUPS,
         *OF_EVIDENCE,

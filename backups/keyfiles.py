@@ -61,7 +61,7 @@ class KeyRing:
 def make_key_files(folder: Path, made: str) -> bool:
     """Makes what is missing; returns whether a new kit was written. Never replaces a key."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write_once(folder / "django-secret-key", secrets.token_urlsafe(50))
+    write_once(folder / "django-secret-key", secrets.token_urlsafe(50))
     if (folder / "master.age").exists():
         return False
     master, escrow, signing = Identity.generate(), Identity.generate(), new_secret()
@@ -70,12 +70,12 @@ def make_key_files(folder: Path, made: str) -> bool:
     # The kit first and the master key last: a run cut short in between is repeated whole.
     for name, text in ((KIT, kit), ("escrow.recipient", str(escrow.to_public())), ("signing.key", signing.hex())):
         (folder / name).unlink(missing_ok=True)
-        _write_once(folder / name, text)
-    _write_once(folder / "master.age", str(master))
+        write_once(folder / name, text)
+    write_once(folder / "master.age", str(master))
     return True
 
 
-def _write_once(path: Path, text: str) -> None:
+def write_once(path: Path, text: str) -> None:
     """Whole or not at all, readable by the owner alone."""
     if path.exists():
         return

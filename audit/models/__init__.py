@@ -1,7 +1,8 @@
-"""What the audit app keeps: streams and their journal, the evidence trail, the grants."""
+"""What the audit app keeps: streams and their journal, the evidence trail, the grants, the findings."""
 
 from audit.models.evidence import Event, SignedHead
+from audit.models.findings import Finding
 from audit.models.grants import Grant
 from audit.models.journal import ChainHead, JournalRow, RowShape, Stream
 
-__all__ = ["ChainHead", "Event", "Grant", "JournalRow", "RowShape", "SignedHead", "Stream"]
+__all__ = ["ChainHead", "Event", "Finding", "Grant", "JournalRow", "RowShape", "SignedHead", "Stream"]

@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit import clock
+from audit.findings import open_findings
 from audit.moments import in_utc
 from audit.states import State
 from audit.two_person import TwoPersonRequest
@@ -41,6 +42,7 @@ from backups.models import (
 from backups.prune import clock_doubt
 from backups.prune.deciding import ON_HOLD
 from backups.slots import night_of, period_called
+from l2l.admin.findings import label_of, standing_of
 from subscriptions.admin import of_visible_customers
 from subscriptions.holds import due_for_review
 from subscriptions.models import Customer, HoldReleaseRequest, TermChangeRequest
@@ -126,6 +128,7 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     """What to do next, the most urgent first."""
     yield from _queue_todos(user)
     yield from _night_todos(user)
+    yield from _finding_todos(user)
     yield from _proof_todos(user)
     yield from _retention_todos(user)
     yield from _term_todos(user)
@@ -191,6 +194,17 @@ def _night_todos(user: Any) -> Iterator[Todo]:
             f"{some} of the night of {night:%-d %B}: {Run.State(state).label}.",
             f"{nights}?night={night}&state__exact={state}",
         )
+
+
+def _finding_todos(user: Any) -> Iterator[Todo]:
+    """Open findings about customers that the person may see, the soonest due first."""
+    if not user.has_perm("l2l_audit.view_finding"):
+        return
+    for finding in of_visible_customers(user, open_findings(), "customer").select_related("owner")[:NIGHT_TODOS]:
+        word, kind = standing_of(finding)
+        owner = f"{finding.owner} clears it up" if finding.owner else "nobody has taken it"
+        text = f"{label_of(finding).capitalize()}, {word}, due {finding.due_on:%-d %B %Y}, {owner}: {finding.text}"
+        yield Todo(kind, "Finding", text[:300], reverse("admin:l2l_audit_finding_change", args=[finding.pk]))
 
 
 def _proof_todos(user: Any) -> Iterator[Todo]:

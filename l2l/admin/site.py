@@ -72,6 +72,12 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         ],
     ),
     (
+        "Proof",
+        [
+            ("Findings", "assignment_late", "l2l_audit_finding_changelist", "l2l_audit.view_finding"),
+        ],
+    ),
+    (
         "Queue",
         [
             ("Schedules", "schedule", "django_q_schedule_changelist", "django_q.view_schedule"),

@@ -19,7 +19,8 @@ from django.urls import URLResolver, reverse
 from django_q.models import Failure, OrmQ, Schedule
 
 import audit
-from audit.models import Event, Grant
+from audit import findings
+from audit.models import Event, Finding, Grant
 from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest, Purge, PurgeRequest, RetentionLook
 from backups.policies import ensure_first_policy
 from l2l import schedules
@@ -90,6 +91,7 @@ MODELS = {
     "l2l_backups_liverestorerequest": Model(OWN, add=frozenset({"root", "olga"})),
     "l2l_backups_purgerequest": Model(OWN, add=MANAGED),
     "l2l_backups_purge": Model(OWN),
+    "l2l_audit_finding": Model(OWN, tracked=True),
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
     "l2l_audit_grant": Model(USERS_SEEN, add=USERS, tracked=True),
     "auth_user": Model(USERS_SEEN, USERS, USERS),
@@ -139,6 +141,9 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_purgerequest_finish": (NOBODY, NOBODY),  # the destroyer does it
     "l2l_backups_purgerequest_refuse": (frozenset({"root", "rita"}),) * 2,
     "l2l_backups_purgerequest_cancel": (frozenset({"root", "rita", "ada"}),) * 2,
+    "l2l_audit_finding_take": (OPERATORS, OPERATORS),
+    "l2l_audit_finding_postpone": (OPERATORS, OPERATORS),
+    "l2l_audit_finding_close": (OPERATORS, OPERATORS),
     "l2l_audit_grant_end": (USERS, USERS),
     "auth_user_password_change": (USERS, USERS),
     "index": (STAFF, STAFF),
@@ -150,7 +155,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "view_on_site": (NOBODY, NOBODY),  # nothing here has a public page
     "app_list l2l_subscriptions": (OWN, OWN),
     "app_list l2l_backups": (OWN, OWN),
-    "app_list l2l_audit": (USERS_SEEN, USERS_SEEN),
+    "app_list l2l_audit": (STAFF - {"nobody"},) * 2,
     "app_list auth": (USERS_SEEN, USERS_SEEN),
     "app_list django_q": (QUEUE, QUEUE),
 }
@@ -254,6 +259,13 @@ def _a_hold(one: Belongings) -> LegalHold:
     return hold
 
 
+def _a_finding(one: Belongings) -> Finding:
+    with audit.acting("setup", reason="a test", source="test"):
+        return findings.open_finding(
+            findings.Kind.OBJECT_DAMAGED, subject=one.backup_set, customer=one.customer.pk, text="x", now=datetime.now(UTC)
+        )
+
+
 def _a_release(hold: LegalHold) -> HoldReleaseRequest:
     """Asked for by ada."""
     now, ada = datetime.now(UTC), User.objects.get(username="ada")
@@ -299,6 +311,7 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_subscriptions_legalhold": hold,
             "l2l_subscriptions_holdreleaserequest": _a_release(hold),
             "l2l_subscriptions_termchangerequest": _a_change_of_terms(one),
+            "l2l_audit_finding": _a_finding(one),
             "l2l_backups_backupset": one.backup_set,
             "l2l_backups_retentionlook": RetentionLook.objects.create(
                 stream_id=one.customer.pk, look_at=datetime.now(UTC), policy=1, years=20
@@ -335,6 +348,7 @@ def of_a_customer(name: str) -> bool:
             "l2l_backups_liverestorerequest_",
             "l2l_backups_itemexport_",
             "l2l_backups_purge",
+            "l2l_audit_finding_",
         )
     )
 

@@ -55,7 +55,7 @@ def test_a_second_run_replaces_nothing_and_writes_no_second_kit(made: Path) -> N
 @pytest.mark.parametrize("written", range(5))
 def test_a_run_cut_short_before_the_master_key_is_repeated_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int) -> None:
     """Whatever was written first, the kit that stays is the kit of the keys that stay."""
-    write, left = keyfiles._write_once, written
+    write, left = keyfiles.write_once, written
 
     def write_some(path: Path, text: str) -> None:
         nonlocal left
@@ -65,7 +65,7 @@ def test_a_run_cut_short_before_the_master_key_is_repeated_whole(tmp_path: Path,
         write(path, text)
 
     with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
-        cut.setattr(keyfiles, "_write_once", write_some)
+        cut.setattr(keyfiles, "write_once", write_some)
         make_key_files(tmp_path / "keys", "2026-03-01")
     assert not (tmp_path / "keys/master.age").exists()
     assert make_key_files(tmp_path / "keys", "2026-03-01")
