@@ -1,12 +1,13 @@
 """The recovery kit: the page that stands away from this machine, from which everything can be opened again (design section 5).
 
-`keyfiles` writes it; here it is read, by people's copies of it too: what they typed, with other white space around it, or one of the two master
-keys left out.
+`keyfiles` writes it; here it is read, people's copies of it too: typed, with other white space, or with one
+of the two master keys left out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pyrage
@@ -21,8 +22,8 @@ MASTER, ESCROW, SIGNING, FINGERPRINT = "Master key", "Escrow key", "Signing key"
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """`opens` are the master keys that the kit has, the online one first: one is enough. `escrow` is the escrow key, None when the kit lacks
-    it; `signing` 32 bytes; `fingerprint` of the signing key, 64 hex digits: the only signer to be trusted."""
+    """`opens` are the master keys that the kit has, the online one first: one is enough. `escrow` is the escrow key, None when the kit
+    lacks it; `signing` 32 bytes; `fingerprint` of the signing key, 64 hex digits: the only signer to be trusted."""
 
     opens: tuple[Identity, ...]
     escrow: Identity | None
@@ -76,7 +77,7 @@ def _sections(text: str) -> dict[str, str]:
     """The line behind each title. A title may be followed by an explanation in parentheses or behind a colon."""
     found: dict[str, str] = {}
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for title_line, value in zip(lines, lines[1:], strict=False):
+    for title_line, value in pairwise(lines):
         for title in (FINGERPRINT, MASTER, ESCROW, SIGNING):
             if title_line.startswith(title):
                 found.setdefault(title, value)

@@ -57,7 +57,7 @@ class CloseForm(forms.Form):
         label="What was done",
         max_length=2000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="And how you know that it is as promised again. Both stand in the evidence for good: quote nothing of the customer's data.",
+        help_text="And how you know that it is as promised again. Both stay for good: quote nothing of the customer's data.",
     )
 
 

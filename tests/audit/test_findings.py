@@ -58,7 +58,7 @@ def test_whoever_closes_says_cause_and_resolution_and_has_the_right(acme: Any, o
         findings.close(finding, cause="x", resolution=" ", by=olga, now=NOW)
     closed = findings.close(finding, cause="a disk", resolution="replaced it", by=olga, now=NOW + DAY)
     assert (closed.cause, closed.resolution, closed.closed_at) == ("a disk", "replaced it", NOW + DAY)
-    with pytest.raises(FindingRefused, match="It was closed on 5 March 2026|It was closed on"):
+    with pytest.raises(FindingRefused, match="It was closed on"):
         findings.close(finding, cause="a disk", resolution="replaced it", by=olga, now=NOW + DAY)
 
 
