@@ -29,6 +29,7 @@ SCHEDULES = (
     Planned("roles whose time is over", "audit.tasks.end_roles", 5, WORKER),
     Planned("agreed terms that begin", "subscriptions.tasks.begin_terms", 60, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
+    Planned("test restores", "backups.tasks.look_at_test_restores", 5, WORKER),
     Planned("segments that sets cover leave", "backups.tasks.remove_segments", 60, DESTROYER),
     Planned("sets whose time is over go", "backups.tasks.prune", 60, DESTROYER),
     Planned("content past its term goes", "backups.tasks.purge", 60, DESTROYER),

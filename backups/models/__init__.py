@@ -8,6 +8,7 @@ from backups.models.purges import DoomedFile, Purge, PurgeRequest, PurgeTry, Ter
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
 from backups.models.runs import Act, Heartbeat, Run
+from backups.models.test_restores import TestCell, TestNight, TestOrder, TestRestore, TestSignOff, TestTier
 
 __all__ = [
     "Act",
@@ -41,5 +42,11 @@ __all__ = [
     "StoredFile",
     "StreamQuerySet",
     "TermLook",
+    "TestCell",
+    "TestNight",
+    "TestOrder",
+    "TestRestore",
+    "TestSignOff",
+    "TestTier",
     "Timeline",
 ]
