@@ -112,13 +112,13 @@ class Judgement:
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is judged: the parts of a set (or of a second), the shapes that its body's head lists, where its chain must end (None where
-    the set was made before changes had numbers), and how a timeline begins (`onward`, as in `backups.hot.forks`)."""
+    the set was made before changes had numbers), how a timeline begins (`onward`, as in `backups.hot.forks`), and
+    whether the set's own proof was broken when it was made."""
 
     parts: Sequence[Part]
     shapes: Mapping[int, Sequence[str]]
     head: Head | None
     onward: Callable[[Head], Head]
-    # The set says of itself that rows were not as history said when it was made.
     said_broken: bool = False
 
 
@@ -274,16 +274,10 @@ class Judge:
         elif image[0] != _digest(values):
             what = "is not what its newest history row says"
         if what:
-            self._unlike(f"a row of {part.model} ({_shown(values[part.key])}) {what}")
+            self.judgement.of(Check.HISTORY).tell(f"a row of {part.model} ({_shown(values[part.key])}) {what}")
         self.work.run("UPDATE image SET seen = 1 WHERE model = ? AND key = ?", part.model, key)
         self._keep_relations(part, values)
         self._name_files(part, values)
-
-    def _unlike(self, text: str, times: int = 1) -> None:
-        if self.question.said_broken:
-            self.judgement.notes.append(f"As the set's own proof said: {text}") if len(self.judgement.notes) < EXAMPLES else None
-        else:
-            self.judgement.of(Check.HISTORY).tell(text, times)
 
     def _keep_relations(self, part: Part, values: dict[str, Any]) -> None:
         for (model, column), slot in self._targets.items():
@@ -328,6 +322,8 @@ class Judge:
         self._judge_images()
         self._judge_files()
         self._judge_chain()
+        if self.question.said_broken:
+            self.judgement.notes.append("The set's own proof said when it was made that rows or changes were not as they should be")
         if self._unread:
             self.judgement.notes.append(
                 f"{self._unread:,} changes cover columns that were dropped since: their links hold, their content cannot be made anew"
@@ -342,7 +338,7 @@ class Judge:
 
     def _judge_images(self) -> None:
         for model, count in self.work.each("SELECT model, count(*) FROM image WHERE digest IS NOT NULL AND NOT seen GROUP BY model"):
-            self._unlike(f"{count:,} rows of {model} are gone, and their history does not say that they were deleted", count)
+            self.judgement.of(Check.HISTORY).tell(f"{count:,} rows of {model} are gone, and their history does not say why", count)
         deleted = self.work.one("SELECT count(*) FROM image WHERE digest IS NULL")
         self.judgement.counts["deleted"] = int(deleted)
 

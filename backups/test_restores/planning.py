@@ -89,7 +89,7 @@ def one_of(seed: str, about: str, idents: Sequence[str]) -> str:
 
 def second_of(seed: str, about: str, spans: Sequence[Span]) -> datetime | None:
     """A moment that the seed draws from all that are covered: whole seconds before the end of its span; None when none is."""
-    lengths = [(span, _seconds(span)) for span in sorted(spans, key=lambda span: span.end)]
+    lengths = [(span, _seconds(span)) for span in sorted(spans, key=lambda span: (span.end, span.start or span.end))]
     total = sum(length for _, length in lengths)
     if not total:
         return None
