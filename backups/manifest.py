@@ -49,8 +49,8 @@ class Part:
     key: str = ""
     reference: str = ""
     files: list[list[str]] = field(default_factory=list)
-    parents: list[list[str]] | None = None
     chunks: list[ChunkRef] = field(default_factory=list)
+    parents: list[list[str]] | None = None
 
     @property
     def rows(self) -> int:

@@ -74,6 +74,8 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     (
         "Proof",
         [
+            ("Tests owed", "event_repeat", "l2l_backups_testcell_changelist", "l2l_backups.view_testcell"),
+            ("Test restores", "fact_check", "l2l_backups_testrestore_changelist", "l2l_backups.view_testrestore"),
             ("Findings", "assignment_late", "l2l_audit_finding_changelist", "l2l_audit.view_finding"),
         ],
     ),
