@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import Count, F, Max, Min, Q, QuerySet
 
 from audit.history_sql import batches
+from audit.moments import length
 from backups.models import BackupSet, Blob, Copy, Location, TestCell, TestRestore, TestTier
 from backups.policy import Policy
 from backups.test_restores import planning
@@ -150,6 +151,10 @@ class Rto:
     content_bytes: int
     measured_at: datetime
     estimated_ms: int
+
+    @property
+    def estimated_words(self) -> str:
+        return length(timedelta(milliseconds=self.estimated_ms))
 
 
 def rto(stream: uuid.UUID) -> list[Rto]:

@@ -87,7 +87,7 @@ def plan_night(vault: Vault, now: datetime) -> TestNight | None:
         )
         if not new:
             return None
-        order(chosen.cells, chosen.seed, now, night=night.label, reason="owed tonight")
+        order(chosen.cells, chosen.seed, now, night=night.label, reason="owed tonight", owed=True)
     forget_old(now)
     return made
 
@@ -101,9 +101,12 @@ def order(
     night: date | None = None,
     set_id: uuid.UUID | None = None,
     at: datetime | None = None,
+    owed: bool = False,
 ) -> list[TestOrder]:
-    """A row for each cell that has none open; who acts has asked for it."""
-    opened = set(TestOrder.objects.filter(state__in=(State.WAITING, State.RUNNING)).values_list("stream", "tier", "location"))
+    """A row for each cell; who acts has asked for it. With `owed` a cell that has an open order already gets no second one."""
+    opened: set[tuple[uuid.UUID, str, int]] = set()
+    if owed:
+        opened = set(TestOrder.objects.filter(state__in=(State.WAITING, State.RUNNING)).values_list("stream", "tier", "location"))
     rows = [
         TestOrder(
             stream_id=cell.stream_id,
@@ -118,7 +121,7 @@ def order(
             asked_at=now,
         )
         for cell in cells
-        if set_id or at or (cell.stream_id, cell.tier, cell.location_id) not in opened
+        if (cell.stream_id, cell.tier, cell.location_id) not in opened
     ]
     for one in rows:
         one.save()
@@ -186,11 +189,16 @@ def tier_of(backup_set: BackupSet) -> str:
     return TestTier.NIGHTLY.value
 
 
+def waiting() -> list[TestOrder]:
+    """All that nobody has begun, the oldest first."""
+    return list(TestOrder.objects.filter(state=State.WAITING).order_by("asked_at", "pk"))
+
+
 def unqueued(now: datetime, most: int) -> list[int]:
     """The ids of those that wait and have no message in the queue, as far as we know, the oldest first."""
     lost = Q(queued_at=None) | Q(queued_at__lte=now - QUEUED_FOR)
-    waiting = TestOrder.objects.filter(lost, state=State.WAITING).order_by("asked_at", "pk")
-    return list(waiting.values_list("pk", flat=True)[:most])
+    found = TestOrder.objects.filter(lost, state=State.WAITING).order_by("asked_at", "pk")
+    return list(found.values_list("pk", flat=True)[:most])
 
 
 def forget_old(now: datetime) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
 
 from audit import actors
 from audit.commands import BackOfficeCommand
@@ -19,7 +20,7 @@ from backups.management.commands.restore import moment_of
 from backups.models import TestCell, TestOrder, TestRestore
 from backups.stores.contract import StoreError
 from backups.test_restores import coverage, orders
-from backups.test_restores.carrying_out import carry_out
+from backups.test_restores.carrying_out import carry_out, recover
 from backups.test_restores.coverage import Debt
 from backups.test_restores.orders import Plan
 from backups.vault import Vault
@@ -59,7 +60,8 @@ class Command(BackOfficeCommand):
         if plan:
             self._show(vault, now)
             return
-        with actors.acting(actors.of_shell("test_restore", reason)):
+        with actors.acting(actors.of_shell("test_restore", reason)), transaction.atomic():
+            recover(vault, now)
             if customers:
                 asked = [
                     one
@@ -70,7 +72,8 @@ class Command(BackOfficeCommand):
                 ]
             else:
                 planned = _plan(vault, now)
-                asked = orders.order(planned.cells, planned.seed, now, reason="owed tonight")
+                orders.order(planned.cells, planned.seed, now, reason="owed tonight", owed=True)
+                asked = orders.waiting()
         tell = self.progress()
         done = [made for one in asked if (made := carry_out(vault, one.pk, progress=tell)) is not None]
         self._report(done, coverage.debt(vaults.clock()))
