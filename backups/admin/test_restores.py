@@ -32,7 +32,7 @@ from backups.policy import in_force
 from backups.test_restores import coverage, documents, matrix, orders, planning, sign_off
 from subscriptions.admin import of_visible_customers
 
-ROWS_SHOWN, NEXT_SHOWN = 50, 12
+ROWS_SHOWN, NEXT_SHOWN, NIGHTS_AHEAD = 50, 12, 14
 STARTS = orders.STARTS_TESTS
 CHECKS = {
     "counts": "Counts of rows, against the signed envelope",
@@ -230,8 +230,7 @@ class TestCellAdmin(BackOfficeAdmin):
         shown = list(page)
         here = cells.filter(stream__in=[pk for pk, _ in shown])
         due = list(cells.order_by().values_list("due_at", flat=True))
-        ahead = matrix.due_by_night(due, now)
-        most = max((count for _, count in ahead), default=0)
+        nights = planning.forecast(due, policy.tests_a_night, now, NIGHTS_AHEAD)
         context = {
             "policy": policy,
             "now": now,
@@ -242,8 +241,8 @@ class TestCellAdmin(BackOfficeAdmin):
             "page": page,
             "search": search,
             "only_late": only_late,
-            "tonight": max(planning.needed(due, now), min(policy.tests_a_night, len(due))),
-            "nights": [(day, count, round(100 * count / most) if most else 0) for day, count in ahead],
+            "tonight": nights[0][1],
+            "nights": [((now + timedelta(days=ahead)).date(), *one) for ahead, one in enumerate(nights)],
             "next": cells.select_related("stream", "location")[:NEXT_SHOWN],
             "at_work": TestOrder.objects.filter(
                 stream__in=cells.values("stream"), state__in=(TestOrder.State.WAITING, TestOrder.State.RUNNING)

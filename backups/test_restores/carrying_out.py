@@ -208,7 +208,7 @@ def _record(
 
 def _tell_cell(order: TestOrder, test: TestRestore, test_days: int, now: datetime) -> None:
     cell = _cell(order)
-    cell.update(tried_at=now, failed=not test.passed, trouble=test.text[:500], last_test=test)
+    cell.update(tried_at=now, due_at=now, failed=not test.passed, trouble=test.text[:500], last_test=test)
     if test.passed:
         cell.update(tested_at=now, due_at=now + planning.period(order.tier, test_days))
 

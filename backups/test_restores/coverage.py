@@ -110,7 +110,7 @@ def set_due_dates(policy: Policy) -> None:
     """By that version of the policy."""
     for tier in TestTier:
         length = planning.period(tier, policy.test_days)
-        cells = TestCell.objects.filter(tier=tier)
+        cells = TestCell.objects.filter(tier=tier, failed=False)  # what failed is due since then
         with transaction.atomic():
             cells.filter(tested_at=None).exclude(due_at=F("since") + length).update(due_at=F("since") + length)
             cells.exclude(tested_at=None).exclude(due_at=F("tested_at") + length).update(due_at=F("tested_at") + length)
@@ -123,7 +123,10 @@ def owed() -> QuerySet[TestCell]:
 
 def pure(cells: Iterable[TestCell]) -> list[Cell]:
     """As the plan takes them; with each its stream and its location loaded."""
-    return [Cell(str(one.stream_id), one.tier, one.location.name, one.since, one.tested_at) for one in cells]
+    return [
+        Cell(str(one.stream_id), one.tier, one.location.name, one.since, one.tested_at, failed=one.tried_at if one.failed else None)
+        for one in cells
+    ]
 
 
 def debt(now: datetime, cells: QuerySet[TestCell] | None = None) -> Debt:

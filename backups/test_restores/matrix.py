@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 from audit.moments import in_utc
 from backups.models import TestCell
 
 SOON = timedelta(days=14)
-NIGHTS_AHEAD = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +61,3 @@ def mark_of(cell: TestCell, now: datetime) -> Mark:
 
 def _days(time: timedelta) -> str:
     return f"{max(time.days, 0)} d"
-
-
-def due_by_night(due: Iterable[datetime], now: datetime) -> list[tuple[date, int]]:
-    """How many are due in each of the next nights, counted by days from now; what is late counts for the first."""
-    counts = [0] * NIGHTS_AHEAD
-    for moment in due:
-        ahead = max((moment - now).days, 0)
-        if ahead < NIGHTS_AHEAD:
-            counts[ahead] += 1
-    return [((now + timedelta(days=ahead)).date(), count) for ahead, count in enumerate(counts)]

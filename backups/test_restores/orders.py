@@ -158,7 +158,8 @@ def ask(
     first = {cell.location_id: cell for cell in reversed(cells)}  # the one due first comes last, and stays
     if not first:
         raise NotTested(f"{stream.name} has no set{f' at {location}' if location else ''}. 'manage.py backup' makes one.")
-    return order(list(first.values()), secrets.token_hex(16), now, reason=reason, at=at)
+    chosen = sorted(first.values(), key=lambda cell: (cell.location.position, cell.location.name))
+    return order(chosen, secrets.token_hex(16), now, reason=reason, at=at)
 
 
 def _ask_for_set(

@@ -8,7 +8,8 @@ is a function of the seed and of what exists: the same seed chooses the same aga
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -23,13 +24,15 @@ MONTHLY = "monthly"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One stream's sets of one tier at one location. `since` is when the first of them was there, `tested` the last test that passed."""
+    """One stream's sets of one tier at one location. `since` is when the first of them was there, `tested` the last test that passed,
+    `failed` the last test where that failed: then it is due again at once, and each night until it passes."""
 
     stream: str
     tier: str
     location: str
     since: datetime
     tested: datetime | None = None
+    failed: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -37,7 +40,7 @@ class Cell:
         return f"{self.stream}/{self.tier}/{self.location}"
 
     def due(self, test_days: int) -> datetime:
-        return (self.tested or self.since) + period(self.tier, test_days)
+        return self.failed or (self.tested or self.since) + period(self.tier, test_days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,31 @@ def period(tier: str, test_days: int) -> timedelta:
 def needed(due: Iterable[datetime], now: datetime) -> int:
     """How many of the cells due at these moments tonight has to test: for whichever number of nights ahead, an equal share of all that is
     due before they are over, what is late included. `now` is when tonight's tests begin."""
-    by_night: dict[int, int] = {}
-    for moment in due:
-        # Due before the night after this one begins: tonight is the last.
-        left = max(ceil((moment - LATER - now) / DAY), 1)
-        by_night[left] = by_night.get(left, 0) + 1
+    return _share(_by_night(due, now))
+
+
+def forecast(due: Iterable[datetime], at_least: int, now: datetime, nights: int) -> list[tuple[int, int]]:
+    """For tonight and the nights after it: how many are due before the next one, and how many it takes when all goes well. What is tested
+    meanwhile is not due again within a fortnight or so."""
+    left = Counter(_by_night(due, now))
+    found = []
+    for _ in range(nights):
+        falls_due, takes = left[1], min(max(_share(left), at_least), left.total())
+        found.append((falls_due, takes))
+        for night in sorted(left):
+            taken = min(left[night], takes)
+            left[night] -= taken
+            takes -= taken
+        left = Counter({max(night - 1, 1): count for night, count in left.items() if count})
+    return found
+
+
+def _by_night(due: Iterable[datetime], now: datetime) -> dict[int, int]:
+    """How many have so many nights left, tonight included: 1 where the next night would be too late."""
+    return Counter(max(ceil((moment - LATER - now) / DAY), 1) for moment in due)
+
+
+def _share(by_night: Mapping[int, int]) -> int:
     most, total = 0, 0
     for nights, count in sorted(by_night.items()):
         total += count

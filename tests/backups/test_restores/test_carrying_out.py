@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def test_what_is_whole_passes_at_each_location_and_is_signed(kept: Any, vault: Vault, tested: Tested) -> None:
     made = tested(kept)
-    assert [(one.location.name, one.state, one.trouble) for one in made] == [("offsite", "done", ""), ("primary", "done", "")]
+    assert [(one.location.name, one.state, one.trouble) for one in made] == [("primary", "done", ""), ("offsite", "done", "")]
     for order in made:
         test = order.result
         assert test is not None and (test.text, test.result) == ("", "passed")

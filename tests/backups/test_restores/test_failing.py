@@ -48,10 +48,10 @@ def test_damage_at_one_location_is_a_finding_and_at_both_the_set_is_lost(
     assert BackupSet.objects.get().damaged_at is None
 
     blobs_of_set(folders["primary"], backup_set)[0].unlink()
-    offsite, primary = tested(kept)
-    assert "primary: damaged" in failures([offsite])["offsite"] and "no nightly set" in primary.trouble  # it is lost, and chosen no more
+    primary, offsite = tested(kept)
+    assert "offsite: damaged" in failures([primary])["primary"] and "no nightly set" in offsite.trouble  # it is lost, and chosen no more
     assert BackupSet.objects.get().damaged_at == clock()
-    assert Finding.objects.count() == 1 and Event.objects.filter(event="set:damaged").count() == 1
+    assert Finding.objects.count() == 2 and Event.objects.filter(event="set:damaged").count() == 1
     assert list(Path(vault.spool).iterdir()) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.test_restores.planning import DAY, Cell, Span, needed, one_of, period, second_of, takes_oldest, tonight
+from backups.test_restores.planning import DAY, Cell, Span, forecast, needed, one_of, period, second_of, takes_oldest, tonight
 
 NOW = datetime(2026, 3, 10, 1, 0, tzinfo=UTC)
 
@@ -90,3 +90,19 @@ def test_a_second_is_drawn_from_all_of_them() -> None:
 def test_without_sets_there_is_nothing_to_choose() -> None:
     with pytest.raises(ValueError, match="nothing"):
         one_of("s", "about", [])
+
+
+@given(cells, st.integers(0, 3))
+def test_a_forecast_says_what_the_nights_take_when_all_goes_well(made: list[Cell], at_least: int) -> None:
+    left = [cell for cell in made if cell.since <= NOW]
+    said = forecast([cell.due(30) for cell in left], at_least, NOW, 10)
+    for night, (due, takes) in enumerate(said):
+        now = NOW + night * DAY
+        taken = tonight(left, 30, at_least, now, "seed")
+        assert (takes, due) == (len(taken), sum(cell.due(30) <= now + timedelta(hours=27) for cell in left))
+        left = [cell for cell in left if cell not in taken]
+
+
+def test_what_failed_is_due_at_once_and_each_night_until_it_passes() -> None:
+    cell = Cell("1", "nightly", "a", NOW - 80 * DAY, tested=NOW - DAY, failed=NOW)
+    assert tonight([cell], 90, 0, NOW + DAY, "s") == tonight([cell], 90, 0, NOW + 2 * DAY, "s") == [cell]
