@@ -1,7 +1,7 @@
 """A customer's whole life, seeded: changes, backups, shipping, retention, all at once and any of them crashed at a random step.
 
-`check` holds what the locations say against what is remembered: every set that is listed as complete restores as it was when it was made, and
-every second that is said to be covered gives what the customer's rows were then.
+What the locations hold is compared with what is remembered: every set that is listed as complete restores as it was when it was made,
+and every second that is said to be covered gives what the customer's rows were then.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Life(World):
     # What was promised
 
     def check_seconds(self, customer: Customer) -> int:
-        """Some of the seconds that are said to be covered, from the places together and from each alone; returns how many were asked for."""
+        """Some of the seconds that are said to be covered, from the places together and from each alone; returns how many."""
         asked = 0
         found = covered(self.vault, customer.pk)
         assert not found.gaps, (self.seed, found.gaps, self.acts)

@@ -1,5 +1,5 @@
-"""Whatever happens in a customer's life, at whatever step a process dies: what is listed as complete restores, and so does every second that is
-said to be covered (P2, P4, P6, P14)."""
+"""Whatever happens in a customer's life, at whatever step a process dies: what is listed as complete restores, and so does every second
+that is said to be covered (P2, P4, P6, P14)."""
 
 from __future__ import annotations
 
