@@ -60,7 +60,7 @@ def carry_out(vault: Vault, order_id: int, *, progress: Progress = lambda _: Non
         except NotTested as problem:
             _not_tested(order, str(problem), vault.clock())
         except BaseException as problem:
-            _not_tested(order, f"{type(problem).__name__}: {problem}", vault.clock())
+            _not_tested(order, f"The test stopped: {type(problem).__name__}", vault.clock())  # its words may quote a row
             raise
     return TestOrder.objects.select_related("result", "location", "stream").get(pk=order_id)
 
