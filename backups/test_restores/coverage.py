@@ -57,26 +57,28 @@ def sets_of(tier: str, policy: Policy, now: datetime) -> QuerySet[Copy]:
     return found.filter(blob__made_by__snapshot_at__gt=now - timedelta(days=policy.nightly_days))
 
 
-def refresh(policy: Policy, now: datetime) -> None:
-    """The cells as they are now. Safe to run again, and at the same time as tests end."""
+def refresh(policy: Policy, now: datetime, stream: uuid.UUID | None = None) -> None:
+    """The cells as they are now, of all streams or of one. Safe to run again, and at the same time as tests end."""
+    cells = TestCell.objects.all() if stream is None else TestCell.objects.filter(stream=stream)
     known: dict[Key, tuple[int, bool]] = {
-        (stream, tier, location): (pk, there)
-        for pk, stream, tier, location, there in TestCell.objects.values_list("pk", "stream", "tier", "location", "there")
+        (of, tier, location): (pk, there)
+        for pk, of, tier, location, there in cells.values_list("pk", "stream", "tier", "location", "there")
     }
-    found = dict(_found(policy, now))
+    found = dict(_found(policy, now, stream))
     new = [key for key in found if key not in known]
     _set_there([pk for key, (pk, there) in known.items() if there and key not in found], False)
     _set_there([pk for key, (pk, there) in known.items() if not there and key in found], True)
     _add(new, found, policy)
-    set_due_dates(policy)
+    _set_due_dates(policy, cells)
 
 
-def _found(policy: Policy, now: datetime) -> Iterator[tuple[Key, datetime]]:
+def _found(policy: Policy, now: datetime, only: uuid.UUID | None) -> Iterator[tuple[Key, datetime]]:
     """Each cell, and since when there has been a set of it, as far as is known still."""
     alone = left_alone()
     for tier in TestTier:
         since = "blob__made_by__slots__decided_at" if tier in SLOTS else "blob__made_by__complete_at"
-        rows = sets_of(tier, policy, now).order_by().values_list("blob__stream", "location").annotate(since=Min(since))
+        sets = sets_of(tier, policy, now) if only is None else sets_of(tier, policy, now).filter(blob__stream=only)
+        rows = sets.order_by().values_list("blob__stream", "location").annotate(since=Min(since))
         for stream, location, first in rows:
             if stream not in alone:
                 yield (stream, tier.value, location), first or now
@@ -106,11 +108,11 @@ def _last_passed() -> dict[tuple[uuid.UUID, str, str], datetime]:
     return {(stream, tier, location): at for stream, tier, location, at in passed.annotate(Max("ended_at"))}
 
 
-def set_due_dates(policy: Policy) -> None:
+def _set_due_dates(policy: Policy, of: QuerySet[TestCell]) -> None:
     """By that version of the policy."""
     for tier in TestTier:
         length = planning.period(tier, policy.test_days)
-        cells = TestCell.objects.filter(tier=tier, failed=False)  # what failed is due since then
+        cells = of.filter(tier=tier, failed=False)  # what failed is due since then
         with transaction.atomic():
             cells.filter(tested_at=None).exclude(due_at=F("since") + length).update(due_at=F("since") + length)
             cells.exclude(tested_at=None).exclude(due_at=F("tested_at") + length).update(due_at=F("tested_at") + length)

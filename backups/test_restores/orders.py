@@ -149,7 +149,7 @@ def ask(
     if stream.pk in left_alone():
         raise NotTested(f"{stream.name} is being returned or has ended: its backups are left alone.")
     vault.only(location)  # refuses a name that is none
-    coverage.refresh(policy, now)
+    coverage.refresh(policy, now, stream.pk)
     cells = coverage.owed().filter(stream=stream).select_related("stream", "location")
     if location is not None:
         cells = cells.filter(location__name=location)
