@@ -22,7 +22,7 @@ from audit.admin import BackOfficeAdmin, display, moment, size
 from audit.badges import badge
 from audit.decisions import Decision, ReasonForm, decide
 from audit.models import Stream
-from audit.moments import length
+from audit.moments import in_utc_to_the_second, length
 from backups import keyfiles, policies
 from backups import vault as vaults
 from backups.admin.streams import StreamFilter
@@ -88,7 +88,7 @@ class TestRestoreAdmin(BackOfficeAdmin):
     ordering = ("-ended_at",)
     change_form_outer_before_template = "back_office/test_restore.html"
     fieldsets = (
-        ("Tested", {"fields": ("called", "tier", "oldest", "location", "set_id", "night", moment("second", "random second"), "seed")}),
+        ("Tested", {"fields": ("called", "kind", "location", "set_id", "night", "exact_second", "seed")}),
         ("By", {"fields": ("asked_by", "reason", "software", "policy", moment("begun_at", "begun"), moment("ended_at", "ended"))}),
         ("Measured", {"fields": ("took", "judged", size("read_bytes", "read"), size("content_bytes", "restored"))}),
     )
@@ -103,9 +103,17 @@ class TestRestoreAdmin(BackOfficeAdmin):
     def standing(self, test: TestRestore) -> str:
         return badge(test.result, "good" if test.passed else "bad")
 
+    @display(description="tier", ordering="tier")
+    def kind(self, test: TestRestore) -> str:
+        return f"{test.tier}, the oldest that there was" if test.oldest else str(test.tier)
+
+    @display(description="random second")
+    def exact_second(self, test: TestRestore) -> str:
+        return in_utc_to_the_second(test.second) if test.second else "none is covered there"
+
     @display(description="restored in")
     def took(self, test: TestRestore) -> str:
-        return length(timedelta(milliseconds=test.rto_ms))
+        return "–" if not test.content_bytes else length(timedelta(milliseconds=test.rto_ms))
 
     @display(description="judged in")
     def judged(self, test: TestRestore) -> str:
@@ -229,12 +237,12 @@ class TestCellAdmin(BackOfficeAdmin):
         columns = _columns()
         shown = list(page)
         here = cells.filter(stream__in=[pk for pk, _ in shown])
-        due = list(cells.order_by().values_list("due_at", flat=True))
-        nights = planning.forecast(due, policy.tests_a_night, now, NIGHTS_AHEAD)
+        due, debt = list(cells.order_by().values_list("due_at", flat=True)), coverage.debt(now, cells)
+        nights = planning.forecast(due, policy.tests_a_night, now, NIGHTS_AHEAD, debt.failed)
         context = {
             "policy": policy,
             "now": now,
-            "debt": coverage.debt(now, cells),
+            "debt": debt,
             "columns": columns,
             "heads": _heads(columns),
             "rows": matrix.rows(shown, here, [(tier, pk) for tier, pk, _ in columns], now),

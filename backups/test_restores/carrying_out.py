@@ -111,7 +111,8 @@ def _judged(make: Callable[[], Any]) -> Any:
 
 
 def _chosen(vault: Vault, order: TestOrder, about: str, now: datetime) -> tuple[uuid.UUID, bool]:
-    """The set, and whether it is the oldest monthly one. Raises `NotTested` when there is none any more."""
+    """The set, and whether it is the oldest monthly one: where the last test failed, that set again. Raises `NotTested` when there is none
+    any more."""
     if order.set_id is not None:
         return order.set_id, False
     policy = _policy(vault, now)
@@ -119,6 +120,9 @@ def _chosen(vault: Vault, order: TestOrder, about: str, now: datetime) -> tuple[
     found = dict(there.values_list("blob__made_by", "blob__made_by__snapshot_at"))
     if not found:
         raise NotTested(f"{order.location.name} has no {order.tier} set of {order.stream.name} any more.")
+    failed = TestRestore.objects.filter(pk__in=_cell(order).filter(failed=True).values("last_test")).first()
+    if failed is not None and failed.set_id in found:
+        return failed.set_id, failed.oldest
     tests = TestRestore.objects.filter(stream=order.stream_id, oldest=True, result=Result.PASSED).order_by("-begun_at")
     if planning.takes_oldest(order.tier, tests.values_list("begun_at", flat=True).first(), now):
         return min(found, key=lambda pk: (found[pk], pk)), True

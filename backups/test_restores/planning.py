@@ -62,19 +62,27 @@ def needed(due: Iterable[datetime], now: datetime) -> int:
     return _share(_by_night(due, now))
 
 
-def forecast(due: Iterable[datetime], at_least: int, now: datetime, nights: int) -> list[tuple[int, int]]:
+def forecast(due: Iterable[datetime], at_least: int, now: datetime, nights: int, again: int = 0) -> list[tuple[int, int]]:
     """For tonight and the nights after it: how many are due before the next one, and how many it takes when all goes well. What is tested
-    meanwhile is not due again within a fortnight or so."""
+    meanwhile is not due again within a fortnight or so; `again` of them failed, and pass tonight."""
     left = Counter(_by_night(due, now))
     found = []
-    for _ in range(nights):
-        falls_due, takes = left[1], min(max(_share(left), at_least), left.total())
+    for night in range(nights):
+        falls_due, takes = left[1], min(max(_share(left), at_least + (0 if night else again)), left.total())
         found.append((falls_due, takes))
-        for night in sorted(left):
-            taken = min(left[night], takes)
-            left[night] -= taken
+        for nights_left in sorted(left):
+            taken = min(left[nights_left], takes)
+            left[nights_left] -= taken
             takes -= taken
-        left = Counter({max(night - 1, 1): count for night, count in left.items() if count})
+        left = _next_night(left)
+    return found
+
+
+def _next_night(left: Mapping[int, int]) -> Counter[int]:
+    """The same a night later; what is late stays at the first."""
+    found = Counter[int]()
+    for nights, count in left.items():
+        found[max(nights - 1, 1)] += count
     return found
 
 
@@ -92,8 +100,10 @@ def _share(by_night: Mapping[int, int]) -> int:
 
 
 def tonight(cells: Sequence[Cell], test_days: int, at_least: int, now: datetime, seed: str) -> list[Cell]:
-    """The cells to be tested now, the soonest due first; among those due at once the seed decides. `at_least` so many, if there are."""
-    count = max(needed((cell.due(test_days) for cell in cells), now), at_least)
+    """The cells to be tested now, the soonest due first; among those due at once the seed decides. `at_least` so many, if there
+    are, beside those that failed and are taken again."""
+    again = sum(cell.failed is not None for cell in cells)
+    count = max(needed((cell.due(test_days) for cell in cells), now), at_least + again)
     return sorted(cells, key=lambda cell: (cell.due(test_days), drawn(seed, cell.name), cell.name))[:count]
 
 

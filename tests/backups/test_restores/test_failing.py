@@ -143,3 +143,23 @@ def _history(change: JournalRow) -> str:
     protected = registry.by_label(change.model)
     assert protected is not None
     return protected.history_model._meta.db_table
+
+
+def test_a_set_that_failed_is_tested_again_until_it_is_whole(
+    kept: Any, vault: Vault, folders: dict[str, Path], tested: Tested, clock: Any
+) -> None:
+    first = BackupSet.objects.get()
+    for _ in range(3):
+        clock.forward(hours=1)
+        backed_up(vault, kept)
+    only = folders["offsite"] / f"customers/{kept.pk}/sets/{first.pk}.age"
+    whole = only.read_bytes()
+    flip(only)
+    assert list(failures(tested(kept, location="offsite", set_id=str(first.pk)))) == ["offsite"]
+    for _ in range(3):
+        [order] = tested(kept, location="offsite")
+        assert order.result is not None and (order.result.set_id, order.result.passed) == (first.pk, False)
+    only.write_bytes(whole)
+    [order] = tested(kept, location="offsite")
+    assert order.result is not None and (order.result.set_id, order.result.passed) == (first.pk, True)
+    assert not TestCell.objects.filter(failed=True).exists() and Finding.objects.get().is_open  # a person closes it

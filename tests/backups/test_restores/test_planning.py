@@ -106,3 +106,6 @@ def test_a_forecast_says_what_the_nights_take_when_all_goes_well(made: list[Cell
 def test_what_failed_is_due_at_once_and_each_night_until_it_passes() -> None:
     cell = Cell("1", "nightly", "a", NOW - 80 * DAY, tested=NOW - DAY, failed=NOW)
     assert tonight([cell], 90, 0, NOW + DAY, "s") == tonight([cell], 90, 0, NOW + 2 * DAY, "s") == [cell]
+    other = Cell("2", "nightly", "a", NOW)
+    assert tonight([cell, other], 90, 1, NOW + DAY, "s") == [cell, other]  # it takes nobody's turn
+    assert forecast([NOW, NOW + 90 * DAY], 1, NOW, 2, again=1) == [(1, 2), (0, 0)]
