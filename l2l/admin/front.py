@@ -38,10 +38,13 @@ from backups.models import (
     Run,
     Slot,
     TermLook,
+    TestRestore,
 )
 from backups.prune import clock_doubt
 from backups.prune.deciding import ON_HOLD
 from backups.slots import night_of, period_called
+from backups.test_restores import coverage
+from backups.test_restores.sign_off import SIGNS_OFF, unsigned
 from l2l.admin.findings import label_of, standing_of
 from subscriptions.admin import of_visible_customers
 from subscriptions.holds import due_for_review
@@ -129,6 +132,7 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     yield from _queue_todos(user)
     yield from _night_todos(user)
     yield from _finding_todos(user)
+    yield from _test_todos(user)
     yield from _proof_todos(user)
     yield from _retention_todos(user)
     yield from _term_todos(user)
@@ -205,6 +209,24 @@ def _finding_todos(user: Any) -> Iterator[Todo]:
         owner = f"{finding.owner} clears it up" if finding.owner else "nobody has taken it"
         text = f"{label_of(finding).capitalize()}, {word}, due {finding.due_on:%-d %B %Y}, {owner}: {finding.text}"
         yield Todo(kind, "Finding", text[:300], reverse("admin:l2l_audit_finding_change", args=[finding.pk]))
+
+
+def _test_todos(user: Any) -> Iterator[Todo]:
+    """Test restores that are overdue, and results that this person may sign off."""
+    if user.has_perm("l2l_backups.view_testcell"):
+        late = coverage.debt(clock.now(), of_visible_customers(user, coverage.owed(), "stream")).late
+        if late:
+            text = f"{_tests(late)} overdue, or failed and to be made again: see what stood in the way."
+            yield Todo("bad", "Test restores", text, reverse("admin:l2l_backups_testcell_changelist") + "?late=1")
+    if user.has_perm(SIGNS_OFF):
+        tests = of_visible_customers(user, unsigned(TestRestore.objects.exclude(asked_by=user.get_username())), "stream").count()
+        if tests:
+            text = f"{_tests(tests)} waiting to be signed off by somebody else than who started them."
+            yield Todo("info", "Test restores", text, reverse("admin:l2l_backups_testrestore_changelist") + "?signed_off=no")
+
+
+def _tests(count: int) -> str:
+    return "One test restore is" if count == 1 else f"{count} test restores are"
 
 
 def _proof_todos(user: Any) -> Iterator[Todo]:

@@ -75,6 +75,7 @@ def test_the_picture_shows_what_is_owed_by_colour_and_to_whom(policy: None, as_:
     assert own.customer.code in mine.content.decode() and f">{foreign.customer.code}<" not in mine.content.decode()
     assert (mine.context["debt"].late, mine.context["debt"].owed, mine.context["debt"].failed) == (1, 2, 0)
     assert "None of that kind" in as_("olga").get(url("testcell_changelist") + "?q=nobody").content.decode()
+    assert "2 test restores are overdue" in as_("olga").get(reverse("admin:index")).content.decode()
     late = as_("olga").get(url("testcell_changelist") + "?late=1")
     assert {row.name for row in late.context["rows"]} == {own.customer.code, foreign.customer.code}
 
