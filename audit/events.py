@@ -56,6 +56,7 @@ class Event(StrEnum):
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
     PROOF_FAILED = "proof:failed"
+    SCHEMA_CHANGED = "schema:changed"
     HOT_UNLED = "hot:unled"
     HOT_STOPPED = "hot:stopped"
     TIMELINE_BEGUN = "timeline:begun"
@@ -112,6 +113,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
     Event.PROOF_FAILED: frozenset({"night", "set", "altered", "unknown", "back", "gone", "chain"}),
+    Event.SCHEMA_CHANGED: frozenset({"version", "digest", "migrations", "rows", "left", "lost", "without_sets", "watched"}),
     Event.HOT_UNLED: frozenset({"seconds", "segment"}),
     Event.HOT_STOPPED: frozenset({"segment"}),
     Event.TIMELINE_BEGUN: frozenset({"timeline", "forks"}),

@@ -93,7 +93,7 @@ class ContentReader:
 
     def _prove(self, moment: Snapshot, drafts: list[Draft]) -> None:
         images = {draft.part.model: draft.rows for draft in drafts if draft.part.what == "history"}
-        self.verdict = proof.prove(moment, self.set, images)
+        self.verdict = proof.prove(moment, self.set, images, self.vault.fingerprint)
         self.set.proof, self.set.proof_text = self.verdict.result, self.verdict.text
         self.set.proved_at = self.vault.clock()
         self.deposit.lease.keep()
