@@ -17,7 +17,8 @@ class SchemaVersion(AppendedModel):
     `digest` is the SHA-256 of its member `models`. A set names the number of the version whose columns it has."""
 
     number = models.PositiveIntegerField(primary_key=True)
-    at = models.DateTimeField()
+    began_at = models.DateTimeField(help_text="When the migrations that led there began: until then the version before was in force.")
+    at = models.DateTimeField(help_text="When it was recorded, behind them.")
     software = models.CharField(max_length=40, blank=True)
     digest = models.CharField(max_length=64)
     document: Any = CanonicalJSONField()

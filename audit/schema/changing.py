@@ -70,7 +70,13 @@ def end(signer: Signer, now: datetime, software: str, *, tell: Tell = lambda _: 
         before = change.before
         tracked, left = track(before["keys"], lambda label: before["why"].get(label, before["migrations"][-1]), tell)
         with transaction.atomic():
-            done = {"tracked": tracked, "left": left, "migrations": before["migrations"], "without_sets": before["without_sets"]}
+            done: dict[str, Any] = {
+                "tracked": tracked,
+                "left": left,
+                "migrations": before["migrations"],
+                "without_sets": before["without_sets"],
+            }
+            done["began"] = change.begun_at.isoformat()
             said = {name: before[name] for name in ("renamed", "lost", "heads", "unproved")}
             recorded = None
             if tracked or said["lost"] or not versions.is_recorded():

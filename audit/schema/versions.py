@@ -28,8 +28,9 @@ UNRECORDED = (
 @dataclass(slots=True)
 class Changed:
     """What the migrations did. `renamed`, `lost`, `heads` and `unproved` are what `Lineage` reads; `tracked` counts the rows that became
-    tracked changes, as [changed, added, removed] by model, `left` those that differed from history before and do so still. `watched` is
-    false when the migrations ran without `init`, so that nobody knows what they changed."""
+    tracked changes, as [changed, added, removed] by model, `left` those that differed from history before and do so still. `began` is
+    when the first of them began (ISO 8601). `watched` is false when the migrations ran without `init`: nobody knows what
+    they changed."""
 
     migrations: list[str] = field(default_factory=list)
     renamed: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Changed:
     tracked: dict[str, list[int]] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
     without_sets: str = ""
+    began: str = ""
     watched: bool = True
 
 
@@ -54,6 +56,7 @@ def is_recorded() -> bool:
 
 def record(signer: Signer, now: datetime, software: str, changed: Changed) -> SchemaVersion:
     """The next version, signed, as a row and an event. Stands inside `audit.acting(...)`."""
+    changed.began = changed.began or now.astimezone(UTC).isoformat()
     last, models = newest(), described(registry.protected())
     number, digest = (last.number + 1 if last else 1), digest_of(models)
     document = {
@@ -69,7 +72,12 @@ def record(signer: Signer, now: datetime, software: str, changed: Changed) -> Sc
     }
     with transaction.atomic():
         row: SchemaVersion = SchemaVersion.objects.create(  # type: ignore[misc]
-            number=number, at=now, software=software, digest=digest, document=signer.sign(document)
+            number=number,
+            began_at=datetime.fromisoformat(changed.began),
+            at=now,
+            software=software,
+            digest=digest,
+            document=signer.sign(document),
         )
         facts = {
             "version": number,

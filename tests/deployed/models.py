@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -45,3 +46,34 @@ if VERSION >= 4:  # 4: added, and filled by a data migration
     class Sign(audit.TrackedModel):
         customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+")
         text = models.CharField(max_length=20)
+
+
+# How rows of older sets become today's: in the order of the deployments, each for the columns that it finds.
+
+
+@audit.upgrade("deployed.machine", gives={"site": "text", "note": "text", "label": "text", "token": "uuid"})
+def labelled(row: dict[str, Any]) -> dict[str, Any]:
+    site = "Werk 1"
+    token = str(uuid.uuid5(uuid.NAMESPACE_OID, str(row["id"])))
+    return {**row, "site": site, "note": None, "label": f"{site}: {row['name']}", "token": token}
+
+
+if VERSION >= 3:
+
+    @audit.upgrade("deployed.machine", takes={"weight": "decimal(2)"}, gives={"weight": "decimal(4)"})
+    def weighed_better(row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "weight": row["weight"] and f"{row['weight']}00"}
+
+
+if VERSION >= 5:
+
+    @audit.upgrade("deployed.machine", takes={"weight": "decimal(4)"}, gives={"mass": "decimal(4)"})
+    def weight_is_mass(row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "mass": row["weight"]}
+
+
+if VERSION >= 6:
+
+    @audit.upgrade("deployed.machine", takes={"colour": "text"})
+    def colourless(row: dict[str, Any]) -> dict[str, Any]:
+        return row
