@@ -30,6 +30,7 @@ OF_BACKUPS = tuple(
 OF_QUEUE = tuple(f"django_q.view_{model}" for model in ("schedule", "ormq", "failure"))
 OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_backups.view_itemexport", "l2l_backups.view_hotstate")
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
+SEES_SCHEMA = "l2l_audit.view_schemaversion"
 SEES_FINDINGS = "l2l_audit.view_finding"
 SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
@@ -78,6 +79,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *OF_CUSTOMERS,
         *OF_BACKUPS,
         *OF_QUEUE,
+        SEES_SCHEMA,
         EVERY_CUSTOMER,
         "l2l_backups.add_backupset",
         "l2l_backups.operate_run",
@@ -95,6 +97,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *OF_CUSTOMERS,
         *OF_BACKUPS,
         *OF_EVIDENCE,
+        SEES_SCHEMA,
         *OF_QUEUE,
         EVERY_CUSTOMER,
         SEES_POLICY,

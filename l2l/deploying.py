@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import connections
 
 import audit
-from audit import clock, journal_proof, registry
+from audit import clock, findings, journal_proof, registry
 from audit.journal_proof import Misfit
 from audit.models import JournalRow
 from audit.schema import changing, former, versions
@@ -48,6 +48,12 @@ def settle(tell: Tell) -> Iterator[str]:
     if version is None:
         return
     document = version.document
+    if not document["watched"]:
+        with audit.acting(ACTOR, reason=f"schema version {version.number}", source=SOURCE):
+            findings.open_finding(
+                findings.Kind.SCHEMA_UNRECORDED, subject=version, customer=None, text=versions.UNRECORDED, now=clock.now()
+            )
+        yield versions.UNRECORDED
     for label, (altered, added, removed) in document["tracked"].items():
         yield f"{label}: {altered:,} rows changed, {added:,} added, {removed:,} removed by migrations are in history now"
     for label, count in document["left"].items():

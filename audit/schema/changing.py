@@ -32,6 +32,10 @@ from audit.signing import Signer
 MOST_UNPROVED = 10_000
 
 
+class Unfinished(AuditError):
+    """An earlier deployment was cut short."""
+
+
 class NotProved(AuditError):
     """Too much of history does not fit to tell what the migrations would lose."""
 
@@ -49,11 +53,12 @@ def models_before(plan: Plan) -> list[Protected]:
 
 def begin(plan: Plan, now: datetime, chain: Callable[[], Iterable[Misfit]], *, without_sets: str = "", tell: Tell = lambda _: None) -> None:
     """Writes down what differs from history before the migrations run. Does nothing when that was done and a part of them has run since.
-    `chain` recomputes every chain of changes and gives what does not fit. Raises `ModelRenamed`, `NotProved`."""
+    `chain` recomputes every chain of changes and gives what does not fit. Raises `ModelRenamed`, `NotProved`, `Unfinished`."""
     kept = _kept(plan.before.apps)
     open_one = kept.objects.filter(ended_at=None).first()
-    if open_one is not None and open_one.before["migrations"] != plan.names:
-        return  # some of them ran: what differs now may be their doing
+    if open_one is not None and set(open_one.before["migrations"]) - set(plan.names):  # some of them ran
+        _refuse_others(open_one.before["migrations"], plan)
+        return
     before = _looked_at(plan, chain, tell) | {"without_sets": without_sets}
     with transaction.atomic():
         kept.objects.filter(ended_at=None).delete()
@@ -83,6 +88,15 @@ def end(signer: Signer, now: datetime, software: str, *, tell: Tell = lambda _: 
                 recorded = versions.record(signer, now, software, Changed(**done, **said))
             SchemaChange.objects.filter(pk=change.pk).update(ended_at=now)
     return recorded
+
+
+def _refuse_others(begun: list[str], plan: Plan) -> None:
+    """What differs now is the doing of the ones that ran, and must not be said of others."""
+    if set(plan.names) - set(begun):
+        raise Unfinished(
+            f"An earlier deployment was cut short: {', '.join(begun)}. Install that version of the software and run 'manage.py init', so "
+            "that what its migrations changed comes into history; then install this one."
+        )
 
 
 def _looked_at(plan: Plan, chain: Callable[[], Iterable[Misfit]], tell: Tell) -> dict[str, Any]:

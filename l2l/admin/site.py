@@ -75,6 +75,7 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         "Proof",
         [
             ("Findings", "assignment_late", "l2l_audit_finding_changelist", "l2l_audit.view_finding"),
+            ("Schema versions", "schema", "l2l_audit_schemaversion_changelist", "l2l_audit.view_schemaversion"),
         ],
     ),
     (

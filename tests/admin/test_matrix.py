@@ -21,6 +21,9 @@ from django_q.models import Failure, OrmQ, Schedule
 import audit
 from audit import findings
 from audit.models import Event, Finding, Grant
+from audit.schema import versions
+from audit.schema.versions import Changed
+from audit.signing import Signer, new_secret
 from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest, Purge, PurgeRequest, RetentionLook
 from backups.policies import ensure_first_policy
 from l2l import schedules
@@ -93,6 +96,7 @@ MODELS = {
     "l2l_backups_purge": Model(OWN),
     "l2l_audit_finding": Model(OWN, tracked=True),
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
+    "l2l_audit_schemaversion": Model(BACKUPS),
     "l2l_audit_grant": Model(USERS_SEEN, add=USERS, tracked=True),
     "auth_user": Model(USERS_SEEN, USERS, USERS),
     "auth_group": Model(USERS_SEEN),
@@ -231,6 +235,7 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         "l2l_backups_hotstate": HotState.objects.get_or_create(pk=1)[0],
         "l2l_backups_policychangerequest": asked,
         "l2l_audit_event": Event.objects.first(),
+        "l2l_audit_schemaversion": _a_schema_version(now),
         "l2l_audit_grant": grant,
         "auth_user": people["ada"],
         "auth_group": Group.objects.first(),
@@ -295,6 +300,11 @@ def _a_purge(one: Belongings) -> Purge:
         about = {"part": 1, "purged_at": now, "counts": {"l2l_subscriptions.link": [1, 1, 0]}, "key_number": 1, "total": "0" * 64}
         about["newest_history"] = 1
         return Purge.objects.create(customer=one.customer, request=asked, digests=b"", numbers=b"", **about)
+
+
+def _a_schema_version(now: datetime) -> Any:
+    with audit.acting("deploy"):
+        return versions.record(Signer(new_secret()), now, "1.0", Changed())
 
 
 def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
