@@ -44,6 +44,9 @@ class Changed:
     watched: bool = True
 
 
+_read: dict[Any, Lineage] = {}
+
+
 def newest() -> SchemaVersion | None:
     return SchemaVersion.objects.order_by("-number").first()
 
@@ -94,8 +97,15 @@ def record(signer: Signer, now: datetime, software: str, changed: Changed) -> Sc
 
 
 def lineage(fingerprint: str, connection: BaseDatabaseWrapper | None = None) -> Lineage:
-    """Of the versions that the key of that fingerprint signed; the others count for nothing (`problems` names them)."""
-    return Lineage([one for _, one in _documents(fingerprint, connection) if isinstance(one, Mapping)])
+    """Of the versions that the key of that fingerprint signed; the others count for nothing (`problems` names them). Each is read and
+    checked once a process: every set of a night asks, and the rows never change."""
+    asked = SchemaVersion.objects.order_by("number").values_list("number", "digest")
+    compiler = asked.query.get_compiler(connection=connection or connections["default"])
+    there = (fingerprint, tuple(compiler.results_iter(tuple_expected=True)))
+    if there not in _read:
+        _read.clear()
+        _read[there] = Lineage([one for _, one in _documents(fingerprint, connection) if isinstance(one, Mapping)])
+    return _read[there]
 
 
 def problems(fingerprint: str) -> list[str]:

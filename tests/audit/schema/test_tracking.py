@@ -1,7 +1,8 @@
-"""What was written behind history's back comes into history as the migrations' doing, of every customer, once; what differed before stays."""
+"""What migrations wrote behind history's back comes into history, of every customer, once; what differed before stays a difference."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,9 +18,10 @@ from audit.schema.tracking import track
 from audit.schema.versions import Changed
 from audit.signing import Signer, new_secret
 from tests.factory.models import Line, Site, Specimen
-from tests.past import at
 
 pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def found(protected: Protected) -> list[tuple[str, int]]:
@@ -45,13 +47,12 @@ def test_every_fault_of_every_customer_is_found_and_tracked_once(lines: dict[str
     assert found(line) == []
     lines["f"].delete()
     raw(f"UPDATE {table} SET speed = 5 WHERE name IN ('a', 'b')", f"DELETE FROM {table} WHERE name = 'c'")
-    raw(
-        f"INSERT INTO {table} (site_id, name, running) VALUES ({lines['a'].site_id}, 'new', {'true' if connection.vendor == 'postgresql' else 1})"
-    )
+    running = "true" if connection.vendor == "postgresql" else "1"
+    raw(f"INSERT INTO {table} (site_id, name, running) VALUES ({lines['a'].site_id}, 'new', {running})")
     raw(f"UPDATE {table} SET name = 'secret' WHERE name = 'd'")  # before the migrations
     [new] = Line.objects.filter(name="new").values_list("pk", flat=True)
     keys = {name: one.pk for name, one in lines.items() if name != "f"}
-    assert dict((key, fault) for fault, key in found(line)) == {
+    assert {key: fault for fault, key in found(line)} == {
         keys["a"]: Fault.ALTERED,
         keys["b"]: Fault.ALTERED,
         keys["c"]: Fault.GONE,
@@ -79,7 +80,7 @@ def test_a_row_that_was_moved_to_another_customer_is_left_to_the_proof(lines: di
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {Site._meta.db_table} SET customer_id = %s WHERE id = %s", [stored, lines["a"].site_id])
     tracked, left = track({}, str, lambda _: None)
-    assert tracked == {} and left == {"factory.site": 1, "factory.line": 3}
+    assert tracked == {} and left == {"factory.site": 1}
 
 
 def test_every_kind_of_column_is_compared_alike(acme: Any) -> None:
@@ -91,11 +92,11 @@ def test_every_kind_of_column_is_compared_alike(acme: Any) -> None:
 
 def test_versions_are_numbered_signed_and_read_back(acting: Any, db: None) -> None:
     signer = Signer(new_secret())
-    first = versions.record(signer, at("2026-03-01"), "1.0", Changed())
+    first = versions.record(signer, NOW, "1.0", Changed())
     assert versions.is_recorded() and versions.problems(signer.fingerprint) == []
-    second = versions.record(signer, at("2026-03-02"), "1.1", Changed(migrations=["app.0002"]))
+    second = versions.record(signer, NOW, "1.1", Changed(migrations=["app.0002"]))
     assert (first.number, second.number, second.document["before"]) == (1, 2, first.digest)
     assert [one["number"] for one in versions.lineage(signer.fingerprint).documents] == [1, 2]
     other = Signer(new_secret())
     assert versions.lineage(other.fingerprint).documents == [] and len(versions.problems(other.fingerprint)) == 2
-    assert changing.end(signer, at("2026-03-03"), "1.1") is None and SchemaVersion.objects.count() == 2
+    assert changing.end(signer, NOW, "1.1") is None and SchemaVersion.objects.count() == 2
