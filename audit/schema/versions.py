@@ -99,13 +99,15 @@ def record(signer: Signer, now: datetime, software: str, changed: Changed) -> Sc
 def lineage(fingerprint: str, connection: BaseDatabaseWrapper | None = None) -> Lineage:
     """Of the versions that the key of that fingerprint signed; the others count for nothing (`problems` names them). Each is read and
     checked once a process: every set of a night asks, and the rows never change."""
-    asked = SchemaVersion.objects.order_by("number").values_list("number", "digest")
+    asked = SchemaVersion.objects.order_by("number").values_list("number", "digest", "at")
     compiler = asked.query.get_compiler(connection=connection or connections["default"])
     there = (fingerprint, tuple(compiler.results_iter(tuple_expected=True)))
-    if there not in _read:
+    known = _read.get(there)
+    if known is None:
+        known = Lineage([one for _, one in _documents(fingerprint, connection) if isinstance(one, Mapping)])
         _read.clear()
-        _read[there] = Lineage([one for _, one in _documents(fingerprint, connection) if isinstance(one, Mapping)])
-    return _read[there]
+        _read[there] = known
+    return known
 
 
 def problems(fingerprint: str) -> list[str]:
