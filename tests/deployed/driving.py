@@ -6,18 +6,24 @@ Each function prints one JSON document on its last line.
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 import audit
 from audit import clock
+from audit.grants import grant_role
 from audit.models import SchemaChange, SchemaVersion
+from audit.roles import Role
 from backups import vault as vaults
-from backups.live_restore.requests import preview
+from backups.live_restore import requests
+from backups.live_restore.carrying_out import carry_out
 from backups.live_restore.sources import Which
 from backups.models import Act, BackupSet
 from subscriptions.models import Customer
@@ -116,5 +122,26 @@ def previewed(set_id: str, only: str = "") -> None:
     from backups.choosing import Only
 
     acme = Customer.objects.get(code="acme")
-    plan = preview(vaults.from_settings(), acme.pk, Which(set_id), Only(only) if only else None)
+    plan = requests.preview(vaults.from_settings(), acme.pk, Which(set_id), Only(only) if only else None)
     told(obstacles=plan.obstacles, notes=plan.notes, counts=plan.counts)
+
+
+def restored_live(set_id: str, only: str) -> None:
+    """Asked for by olga and approved by rita, whose rights are old."""
+    from backups.choosing import Only
+
+    settings.L2L_SAMPLE = True
+    now = clock.now()
+    people = {}
+    for name, role in (("olga", Role.BACKUP_OPERATOR), ("rita", Role.RECEIPT_APPROVER)):
+        with audit.acting("setup", reason="a test", source="test"):
+            people[name] = User.objects.create_user(name, password="pw")
+            grant_role(people[name], role, reason="a test", now=now, since=now - timedelta(days=400))
+    vault, acme = vaults.from_settings(), Customer.objects.get(code="acme")
+    with audit.acting("olga"):
+        asked = requests.ask(vault, acme, Which(set_id), by=people["olga"], why="as it was", now=now, only=Only(only))
+    with audit.acting("rita"):
+        requests.approve(vault, asked, by=people["rita"], password="pw", now=now)
+    row = carry_out(vault, asked.pk)
+    columns = [field.attname for field in Machine._meta.concrete_fields]
+    told(state=row and row.state, trouble=row and row.trouble, machines=list(Machine.objects.order_by("pk").values(*columns)))

@@ -88,16 +88,22 @@ def test_six_versions_one_after_the_other(target: Target, tmp_path: Path) -> Non
     assert sixth["document"]["lost"] == {"deployed.machine": ["colour"], "deployed.reading": ["*"]}, sixth
     assert well(kept) and not kept["unread"], kept
     assert {one["model"]: one["version"] for one in kept["dropped"]} == {"deployed.machine": 6, "deployed.reading": 6}
-    then, old, live = vendor.do(
+    then, old, live, back, again = vendor.do(
         6,
         f"restored('{tmp_path}/before-6', '--at', '{last['at']}')",
         f"restored('{tmp_path}/old', '--set', '{before['sets'][0]}')",
         f"previewed('{before['sets'][0]}', 'deployed.machine')",
+        f"restored_live('{before['sets'][0]}', 'deployed.machine')",
+        "kept()",
     )
     assert [one["colour"] for one in then["rows"]["deployed.machine"]] == ["red", "blue", ""] and len(then["rows"]["deployed.reading"]) == 1
     assert [one["weight"] for one in old["rows"]["deployed.machine"]] == ["1.50"] * 3
     assert not live["obstacles"] and live["counts"] == {"deployed.machine": [1, 2, 1]}, live
     assert any("labelled, weighed_better, weight_is_mass, colourless" in note for note in live["notes"]), live
+    assert back["state"] == "done", back
+    machines = [(one["name"], one["mass"], one["label"], one["site"]) for one in back["machines"]]
+    assert machines == [(name, "1.5000", f"Werk 1: {name}", "Werk 1") for name in ("first", "second", "scrapped")], back
+    assert well(again), again
 
 
 @pytest.mark.parametrize("engine", ENGINES)
