@@ -39,7 +39,9 @@ def due(policy: Policy, now: datetime) -> Due:
 def cut_short() -> set[uuid.UUID]:
     """Where a removal that was decided is not done yet."""
     leaving = BackupSet.objects.filter(state=BackupSet.State.LEAVING).order_by().values_list("stream", flat=True).distinct()
-    condemned = Blob.objects.filter(state=Blob.State.CONDEMNED).order_by().values_list("stream", flat=True).distinct()
+    condemned = (
+        Blob.objects.filter(state=Blob.State.CONDEMNED).exclude(kind=Blob.Kind.KEY).order_by().values_list("stream", flat=True).distinct()
+    )
     return set(leaving) | set(condemned)
 
 
