@@ -10,6 +10,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator
 
+import pyrage
+
 from backups import catalogue
 from backups.catalogue import Inventory
 from backups.catching_up import Shelves
@@ -134,10 +136,19 @@ def _intended(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, ke
         ring = vault.keys.now()
         wrapped = ring.wrap(key.identity)
         blob = catalogue.unstored(stream, "key", KeyName(key.number, ring.wrapping).ident, wrapped)
+        _check_opens(ring, wrapped, key)
         with fenced(lease):
             if vault.keys.now().wrapping == ring.wrapping:
                 catalogue.intend(lease, [blob], shelves.in_force)
                 return blob, wrapped
+
+
+def _check_opens(ring: KeyRing, wrapped: bytes, key: StreamKey) -> None:
+    """`KeysMissing` unless the online master opens what is about to be stored, and as many recipients are named in it as must be. (Whose
+    they are, age tells nobody but them.)"""
+    opened = pyrage.decrypt(wrapped, [ring.master]).decode()
+    if opened != str(key.identity) or wrapped.count(b"\n-> X25519 ") != len(ring.recipients):
+        raise KeysMissing("A key was wrapped otherwise than the key ring says; it was not stored.")
 
 
 def refuse_ended(places: Iterable[Place], stream: uuid.UUID) -> None:

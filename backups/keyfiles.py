@@ -66,9 +66,13 @@ class KeyRing:
         """What is in force at this moment, which does not change under whoever holds it."""
         return self
 
+    @property
+    def recipients(self) -> list[str]:
+        """The public halves of all who can open what is wrapped now, each once."""
+        return list(dict.fromkeys((str(self.master.to_public()), str(self.escrow), *(recipient for _, recipient in self.further))))
+
     def wrap(self, identity: Identity) -> bytes:
-        texts = dict.fromkeys((str(self.master.to_public()), str(self.escrow), *(recipient for _, recipient in self.further)))
-        return pyrage.encrypt(str(identity).encode(), [Recipient.from_str(text) for text in texts])
+        return pyrage.encrypt(str(identity).encode(), [Recipient.from_str(text) for text in self.recipients])
 
     def unwrap(self, wrapped: bytes) -> str:
         """The text of a customer's age identity; `KeysMissing` when no master key that is here opens it."""
@@ -115,7 +119,7 @@ class FileRing(KeyRing):
         return f"FileRing({self._folder})"
 
 
-_OF_THE_RING = frozenset({"master", "escrow", "further", "wrapping", "retired", "wrap", "unwrap"})
+_OF_THE_RING = frozenset({"master", "escrow", "further", "wrapping", "retired", "recipients", "wrap", "unwrap"})
 
 
 @dataclass(frozen=True, slots=True)
