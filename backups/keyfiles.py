@@ -263,9 +263,14 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 def signer(folder: Path) -> Signer:
     """The signing key from its file; `KeysMissing` says what to do."""
     try:
-        return Signer(bytes.fromhex(read_key_file(folder / "signing.key")))
+        return Signer(signing_secret(folder))
     except ValueError as problem:
         raise KeysMissing(f"{folder}/signing.key is damaged ({problem}). Put back the one from the recovery kit.") from None
+
+
+def signing_secret(folder: Path) -> bytes:
+    """As the recovery kit has it. `ValueError` for what is no hexadecimal."""
+    return bytes.fromhex(read_key_file(folder / "signing.key"))
 
 
 def read_key_file(path: Path) -> str:
