@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pyrage.x25519 import Identity
@@ -16,12 +16,14 @@ from pyrage.x25519 import Identity
 from audit.events import Event, record
 from backups import catalogue, catching_up, leases, leftovers
 from backups.catching_up import Shelves
-from backups.customerkeys import of_catalogue, store_wrapped
+from backups.customerkeys import of_catalogue, refuse_ended, store_wrapped
 from backups.errors import BackupError, NoLocation
 from backups.keyfiles import KeyRing
 from backups.keynames import KeyName, key_name
+from backups.locations import Place
 from backups.manifest import object_name
-from backups.models import Blob
+from backups.models import Blob, Copy
+from backups.placing import fetch, put_and_read_back
 from backups.stores.contract import StoreError
 from backups.vault import Vault
 
@@ -59,8 +61,8 @@ def wrap_anew(vault: Vault, *, escrow: Identity | None = None, progress: Progres
     Raises `KeysMissing`, `NoLocation` when no location can be used.
     """
     ring = vault.keys.now()
-    done, waiting = Wrapped(ring.wrapping), pending(ring.wrapping)
-    if not waiting:
+    done, waiting, owing = Wrapped(ring.wrapping), pending(ring.wrapping), owing_streams()
+    if not waiting and not owing:
         return done
     opener = replace(ring, retired=(*ring.retired, *([escrow] if escrow else [])))
     places, troubles = vault.usable()
@@ -73,15 +75,40 @@ def wrap_anew(vault: Vault, *, escrow: Identity | None = None, progress: Progres
             done.keys += _of_stream(replace(vault, places=places), stream, opener, numbers, done)
         except (BackupError, StoreError) as problem:
             done.left.append(f"{stream}: {problem}")
+    for stream in owing:
+        try:
+            _bring_owed(vault, places, stream)
+        except (BackupError, StoreError) as problem:
+            done.left.append(f"{stream}: {problem}")
     if done.keys:
         record(Event.KEYS_WRAPPED, subject="keys:ring", facts={"wrapping": done.wrapping, "keys": done.keys, "left": len(done.left)})
     return done
+
+
+def owing_streams() -> list[uuid.UUID]:
+    """Whose stored keys are owed to a location."""
+    owed = Copy.objects.filter(state=Copy.State.OWED, blob__kind=Blob.Kind.KEY, blob__state=Blob.State.STORED, location__in_force=True)
+    return list(owed.order_by().values_list("blob__stream", flat=True).distinct())
+
+
+def _bring_owed(vault: Vault, places: Sequence[Place], stream: uuid.UUID) -> None:
+    """Keys go to the locations that lack them without waiting for the next backup."""
+    at = {place.location.pk: place for place in places}
+    with leases.holding(leases.lease_name(stream), doing="keys", clock=vault.clock) as lease:
+        refuse_ended(places, stream)
+        owed = Copy.objects.filter(state=Copy.State.OWED, blob__stream=stream, blob__kind=Blob.Kind.KEY, blob__state=Blob.State.STORED)
+        for copy in owed.filter(location__in=list(at)).select_related("blob"):
+            place = at[copy.location_id]
+            data = fetch([place, *(other for other in places if other is not place)], copy.blob.name, copy.blob.sha256)
+            put_and_read_back(place.store, copy.blob.name, data, copy.blob.sha256)
+            catalogue.mark_present(lease, place, [copy.blob_id], vault.clock())
 
 
 def _of_stream(vault: Vault, stream: uuid.UUID, opener: KeyRing, numbers: Iterable[int], done: Wrapped) -> int:
     """How many of the stream's keys were wrapped anew and read back."""
     with leases.holding(leases.lease_name(stream), doing="keys", clock=vault.clock) as lease:
         shelves = _look(vault, stream)
+        refuse_ended(shelves.places, stream)
         done.owed |= shelves.troubles.keys()
         leftovers.adopt(vault, shelves, stream, lease, [Blob.Kind.KEY])
         known = catalogue.inventory(stream, shelves.places, vault.clock()).keys
