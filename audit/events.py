@@ -79,6 +79,13 @@ class Event(StrEnum):
     FINDING_TAKEN = "finding:taken"
     FINDING_POSTPONED = "finding:postponed"
     FINDING_CLOSED = "finding:closed"
+    KEYS_CHANGED = "keys:changed"
+    KEYS_WRAPPED = "keys:wrapped"
+    KEYS_REMOVED = "keys:former-removed"
+    MASTER_DESTROYED = "keys:master-destroyed"
+    KEY_RENEWED = "key:renewed"
+    KIT_MADE = "kit:made"
+    ESCROW_DRILLED = "escrow:drilled"
     REQUESTED = "request:made"
     APPROVED = "request:approved"
     REQUEST_REFUSED = "request:refused"
@@ -136,6 +143,13 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.FINDING_TAKEN: frozenset({"owner"}),
     Event.FINDING_POSTPONED: frozenset({"due"}),
     Event.FINDING_CLOSED: frozenset({"kind"}),
+    Event.KEYS_CHANGED: frozenset({"deed", "wrapping", "recipient", "recipients", "approved_by"}),
+    Event.KEYS_WRAPPED: frozenset({"wrapping", "keys", "left"}),
+    Event.KEYS_REMOVED: frozenset({"wrapping", "objects", "left"}),
+    Event.MASTER_DESTROYED: frozenset({"files", "wrapping"}),
+    Event.KEY_RENEWED: frozenset({"number", "wrapping"}),
+    Event.KIT_MADE: frozenset({"wrapping", "escrow"}),
+    Event.ESCROW_DRILLED: frozenset({"recipient", "result", "keys", "opened", "objects", "failed", "missing"}),
     Event.REQUESTED: _OF_REQUESTS,
     Event.APPROVED: _OF_REQUESTS,
     Event.REQUEST_REFUSED: _OF_REQUESTS,

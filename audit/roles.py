@@ -41,6 +41,8 @@ RELEASES_OF_HOLDS = "l2l_subscriptions.{}_holdreleaserequest"
 CHANGES_OF_TERMS = "l2l_subscriptions.{}_termchangerequest"
 PURGES = "l2l_backups.{}_purgerequest"
 SEES_PURGES = (PURGES.format("view"), "l2l_backups.view_purge")
+CHANGES_OF_KEYS = "l2l_backups.{}_keychangerequest"
+SEES_KEYS = (CHANGES_OF_KEYS.format("view"), "l2l_backups.view_keyringversion", "l2l_backups.view_escrowdrill")
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
@@ -67,6 +69,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "approve")),
         *(LIVE_RESTORES.format(verb) for verb in ("view", "approve")),
+        *SEES_KEYS,
+        CHANGES_OF_KEYS.format("approve"),
         *SEES_HOLDS,
         RELEASES_OF_HOLDS.format("approve"),
         *(CHANGES_OF_TERMS.format(verb) for verb in ("view", "approve")),
@@ -88,6 +92,10 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "add", "approve")),
         *(LIVE_RESTORES.format(verb) for verb in ("view", "add", "approve")),
+        *SEES_KEYS,
+        *(CHANGES_OF_KEYS.format(verb) for verb in ("add", "approve")),
+        "l2l_backups.operate_keys",
+        "l2l_backups.add_escrowdrill",
         *SEES_HOLDS,
         PLACES_HOLDS,
         *SEES_PURGES,
@@ -103,6 +111,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         CHANGES_OF_POLICY.format("view"),
         LIVE_RESTORES.format("view"),
+        *SEES_KEYS,
         *SEES_HOLDS,
         CHANGES_OF_TERMS.format("view"),
         *SEES_PURGES,

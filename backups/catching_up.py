@@ -162,8 +162,8 @@ def missing_by_place(places: Sequence[Place], backup_set: BackupSet | None) -> d
 
 
 def _lacking(needed: set[int], present: dict[int, str]) -> int:
-    """Of the blobs, the body and the key."""
-    return len(needed - present.keys()) + 2 - sum(kind != "blob" for kind in present.values())
+    """Of the blobs, the body and the key, which may be there wrapped more than once."""
+    return len(needed - present.keys()) + 2 - len({kind for kind in present.values() if kind != "blob"})
 
 
 def note_protection(vault: Vault, backup_set: BackupSet | None) -> list[str]:

@@ -11,6 +11,7 @@ from audit import actors, evidence
 from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
 from backups.hot import removal, shipper
+from backups.keys import former, keeping
 from backups.live_restore import carrying_out
 from backups.models import Run
 from backups.prune import carrying_out as pruning
@@ -110,6 +111,24 @@ def purge() -> str:
         report = purging.look(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
         looks.look_at_all(vaults.clock(), lambda: heartbeats.beat(DESTROYER))
     return f"{sum(report.items.values())} items gone, {len(report.troubles)} requests wait or failed"
+
+
+def keep_keys() -> str:
+    """An approved change of keys is carried out, and every key is wrapped for whom it should be: hourly, and when a change is approved."""
+    heartbeats.beat(WORKER)
+    with actors.acting("worker", reason="keys are wrapped for whom they should be", source="keep_keys"):
+        done = keeping.keep(settings.L2L_KEYS, vaults.clock(), progress=lambda _: heartbeats.beat(WORKER))
+    heartbeats.beat(WORKER)
+    return f"{done.keys} keys wrapped anew, {len(done.left)} left"
+
+
+def remove_former_keys() -> str:
+    """Former wrappings of keys go where the new one is: hourly, where credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    with actors.acting("destroyer", reason="keys are wrapped anew", source="remove_former_keys"):
+        gone = former.remove_former(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
+    heartbeats.beat(DESTROYER)
+    return f"{gone.objects} former wrappings removed, {len(gone.left)} left"
 
 
 def sign_evidence() -> None:

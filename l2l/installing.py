@@ -11,6 +11,7 @@ from audit import clock, evidence
 from audit.roles import ensure_roles
 from backups import keyfiles, locations, policies
 from backups.errors import BackupError
+from backups.keys import recorded
 from backups.stores.contract import StoreError
 from l2l import deploying, schedules
 from l2l.sample import add_sample
@@ -29,6 +30,7 @@ def install(*, sample: bool, without_sets: str = "", tell: Callable[[str], None]
     ensure_roles()
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     policies.ensure_first_policy()
+    recorded.ensure_recorded(settings.L2L_KEYS, clock.now())
     schedules.keep()
     yield from prepare_locations(sample=sample)
     yield from deploying.settle(tell)

@@ -3,6 +3,7 @@
 from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
 from backups.models.exports import ItemExport
 from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
+from backups.models.keys import EscrowDrill, KeyChangeRequest, KeyRingVersion
 from backups.models.policy import BackupPolicy
 from backups.models.purges import DoomedFile, Purge, PurgeRequest, PurgeTry, TermLook
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
@@ -18,11 +19,14 @@ __all__ = [
     "ClockMark",
     "Copy",
     "DoomedFile",
+    "EscrowDrill",
     "Heartbeat",
     "HotFile",
     "HotState",
     "ItemExport",
     "KeptSegment",
+    "KeyChangeRequest",
+    "KeyRingVersion",
     "Lease",
     "LiveRestore",
     "LiveRestoreRequest",

@@ -140,6 +140,7 @@ class Blob(models.Model):
             models.Index(fields=("stream", "kind", "state"), name="l2l_blob_stream"),
             models.Index(fields=("id",), condition=models.Q(hot=True), name="l2l_blob_hot"),
             models.Index(fields=("stream",), condition=models.Q(state="condemned"), name="l2l_blob_condemned"),
+            models.Index(fields=("stream",), condition=models.Q(kind="key"), name="l2l_blob_key"),
         )
 
     def __str__(self) -> str:
