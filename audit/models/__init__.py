@@ -4,5 +4,6 @@ from audit.models.evidence import Event, SignedHead
 from audit.models.findings import Finding
 from audit.models.grants import Grant
 from audit.models.journal import ChainHead, JournalRow, RowShape, Stream
+from audit.models.people import Person
 
-__all__ = ["ChainHead", "Event", "Finding", "Grant", "JournalRow", "RowShape", "SignedHead", "Stream"]
+__all__ = ["ChainHead", "Event", "Finding", "Grant", "JournalRow", "Person", "RowShape", "SignedHead", "Stream"]
