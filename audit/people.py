@@ -128,7 +128,7 @@ def bring_back() -> int:
     )
     groups = {group.name: group for group in Group.objects.all()}
     for user, role in Grant.objects.filter(ended_at=None).values_list("user_id", "role"):
-        groups[role].user_set.add(user)  # type: ignore[attr-defined]
+        groups[role].user_set.add(user)
     return len(made)
 
 

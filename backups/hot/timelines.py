@@ -55,8 +55,8 @@ def refuse_stopped() -> None:
 
 
 def check(place: Place, last: int, now: datetime) -> None:
-    """`WentBack` when the place holds a segment behind number `last`, which this database would give anew; or, after a recovery from another
-    location, one of the lost machine that was not known there. Raises what listing raises."""
+    """`WentBack` when the place holds a segment behind number `last`, which this database would give anew; or, after a recovery from
+    elsewhere, one of the lost machine that was not known there. Raises what listing raises."""
     found = list(_numbers_since(place, _newest_day(now), now))
     newest = max((number for number, _ in found), default=0)
     if newest > last:
@@ -64,16 +64,16 @@ def check(place: Place, last: int, now: datetime) -> None:
     strays = _strays(found)
     if strays:
         raise WentBack(
-            f"{place.name} holds segment {max(strays)} of the machine that was lost, which was not known where the service was recovered from"
+            f"{place.name} holds segment {max(strays)} of the machine that was lost, which was not known where the service came back from"
         )
 
 
 def _strays(found: Iterable[tuple[int, int]]) -> list[int]:
     """The numbers that leaders from before the recovery gave, behind what was recovered; none where nothing ever was."""
-    state = HotState.objects.filter(pk=1, recovered_segment__isnull=False).values_list("recovered_segment", "recovered_epoch").first()
-    if state is None:
+    behind, up_to = HotState.objects.filter(pk=1).values_list("recovered_segment", "recovered_epoch").first() or (None, None)
+    if behind is None or up_to is None:
         return []
-    return [number for number, epoch in found if number > state[0] and epoch <= state[1]]
+    return [number for number, epoch in found if number > behind and epoch <= up_to]
 
 
 def _newest_day(now: datetime) -> date:

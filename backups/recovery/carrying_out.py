@@ -247,7 +247,7 @@ class _Work:
         """A customer that came back after the release."""
         frozen = {"frozen_reason": READ_ONLY} if HotState.objects.exclude(stopped="").exists() else {"frozen_at": None, "frozen_reason": ""}
         Stream.objects.filter(pk=row.pk).update(**frozen)
-        findings.close_as_mended(Kind.NOT_RECOVERED, row.stream, self.vault.clock(), "recovered by a later run")
+        findings.close_as_mended(Kind.NOT_RECOVERED, row.stream, resolution="recovered by a later run", now=self.vault.clock())
         self._tell_finding(row, self.vault.clock())
 
     def _tell_finding(self, row: RecoveredStream, now: datetime) -> None:
@@ -301,7 +301,7 @@ def _set_sequences(stream: uuid.UUID) -> None:
 
 
 def _set_behind(model: type[models.Model], at_least: int | None) -> None:
-    table, column = model._meta.db_table, model._meta.pk.column  # type: ignore[union-attr]
+    table, column = model._meta.db_table, model._meta.pk.column
     highest = max(at_least or 0, models.QuerySet(model).aggregate(highest=models.Max("pk"))["highest"] or 0)
     if not highest:
         return

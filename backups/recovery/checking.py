@@ -57,6 +57,6 @@ def _unlike_history(stream: uuid.UUID) -> Iterator[str]:
 
 
 def _misfits(stream: uuid.UUID) -> Iterator[str]:
-    walk = journal_proof.Recomputation(connection, timelines.forks(), purged=recorded_numbers(Snapshot(connection)))  # type: ignore[arg-type]
-    for misfit in (*walk.of_stream(stream), *journal_proof.unpaired(connection, stream)):  # type: ignore[arg-type]
+    walk = journal_proof.Recomputation(connection, timelines.forks(), purged=recorded_numbers(Snapshot(connection)))
+    for misfit in (*walk.of_stream(stream), *journal_proof.unpaired(connection, stream)):
         yield f"change {misfit.number}: {misfit.what}" if misfit.number else f"{misfit.model} {misfit.history_id}: {misfit.what}"

@@ -21,6 +21,7 @@ from backups.statements import insert
 
 # Values of one statement: SQLite and PostgreSQL take more than 32,000.
 MOST_VALUES = 20_000
+FREE_SHAPES = 1_000_000
 
 
 @dataclass(slots=True)
@@ -128,4 +129,5 @@ class _Shapes:
 
 
 def _free() -> int:
-    return (RowShape.objects.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1
+    """An id that no set knows a shape by: sets that are still to be read keep theirs."""
+    return max(FREE_SHAPES, RowShape.objects.order_by("-pk").values_list("pk", flat=True).first() or 0) + 1

@@ -1,4 +1,5 @@
-"""A location whose segments are listed and fetched once: each stream of thousands is read from the same ones. Nothing is written meanwhile."""
+"""A location whose segments are listed and fetched once: each of thousands of streams is read from the same ones. Nothing is written there
+meanwhile."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ def reading_once(places: Sequence[Place], spool: Path) -> Iterator[tuple[Place, 
         for number, place in enumerate(places):
             own = folder / str(number)
             own.mkdir()
-            made.append(replace(place, store=ReadOnce(place.store, own)))  # type: ignore[arg-type]
+            made.append(replace(place, store=ReadOnce(place.store, own)))
         yield tuple(made)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

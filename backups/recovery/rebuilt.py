@@ -1,4 +1,4 @@
-"""The catalogue of one stream, from what lies at the locations: sets by their signed envelopes, blobs by the sets' lists, copies by listing.
+"""The catalogue of one stream, from what lies at the locations: sets by their signed envelopes, blobs by their lists, copies by listing.
 
 What no envelope and no file of the newest second names gets no row: it is unknown, reported by the next backup, and never removed.
 """
@@ -212,18 +212,19 @@ def _write(
                 copies[-1].checked_at = checked or vault.clock()
     _insert_all(copies)
     for row, one in zip(made.sets, envelopes, strict=True):
-        _note_whole(row, one, made, present, shelves.in_force)
+        _note_whole(row, one, made, present, [location for location in shelves.in_force if location.name in shelves.listed])
 
 
-def _note_whole(row: BackupSet, one: _Envelope, made: Catalogue, present: Mapping[int, set[int]], in_force: Sequence[InForce]) -> None:
-    """Its list of blobs, and where it is whole by the listings."""
+def _note_whole(row: BackupSet, one: _Envelope, made: Catalogue, present: Mapping[int, set[int]], answering: Sequence[InForce]) -> None:
+    """Its list of blobs, and where it is whole by the listings. A location that does not answer now is not held against it: a set that was
+    chosen for its month must not be taken for one that never was whole."""
     blobs = {made.blobs[sha256].pk for sha256, _ in one.document["blobs"]}
     key = made.keys.get(row.key_number)
     needed = blobs | {made.named[f"body:{one.ident}"].pk, made.named[f"envelope:{one.ident}"].pk} | ({key.pk} if key else set())
-    whole = {location.pk for location in in_force if key is not None and needed <= present[location.pk]}
+    whole = {location.pk for location in answering if key is not None and needed <= present[location.pk]}
     row.blob_ids = idset.packed(blobs)
     row.complete_at = row.ended_at if whole else None
-    row.protected_at = row.ended_at if whole and all(one.pk in whole for one in in_force if one.required) else None
+    row.protected_at = row.ended_at if whole and all(location.pk in whole for location in answering if location.required) else None
     if not whole:
         row.trouble = "It was whole at no location when the service was recovered."
     save(row, "blob_ids", "complete_at", "protected_at", "trouble")
@@ -241,7 +242,7 @@ def _write_runs(stream: uuid.UUID, envelopes: Sequence[_Envelope], made: Catalog
     customer = None if stream == SYSTEM_STREAM else stream
     told = {Event.NIGHT_MISSED.value: Run.State.MISSED, Event.BACKUP_FAILED.value: Run.State.FAILED}
     for event, facts in Recorded.objects.filter(event__in=told, customer=customer).order_by("number").values_list("event", "facts"):
-        label = date.fromisoformat(facts["night"])
+        label = date.fromisoformat(str(facts["night"]))  # type: ignore[index]
         if label not in rows or rows[label].state != Run.State.DONE:
             rows[label] = _run(stream, nights.night_called(label, versions), told[event], None)
     _insert_all([rows[label] for label in sorted(rows)])

@@ -83,7 +83,7 @@ def bring_back(vault: Vault, forks: Sequence[Fork], tell: Callable[[str], None])
     removed_to = record.up_to if record else 0
     last, epoch = max([removed_to, *found, *(fork.first_segment - 1 for fork in forks)]), 0
     known, unreadable, cut = _Known(), list[int](), last
-    wholes: list[tuple[FoundSegment, Whole]] = []
+    wholes: list[Whole] = []
     for number, one in found.items():
         tell(f"segment {number}")
         epoch = max([epoch, *(segments.number_and_epoch(name)[1] for name in one.names)])  # type: ignore[index]
@@ -93,7 +93,7 @@ def bring_back(vault: Vault, forks: Sequence[Fork], tell: Callable[[str], None])
         elif known.lacks(whole.index, forks):
             cut = min(cut, number - 1)
         else:
-            wholes.append((one, whole))
+            wholes.append(whole)
     if known.behind:
         begun = max([removed_to + 1, *(fork.first_segment for fork in forks)])
         missing = [number for number in range(begun, last + 1) if number not in found]
@@ -101,7 +101,7 @@ def bring_back(vault: Vault, forks: Sequence[Fork], tell: Callable[[str], None])
     done.stopped = _why(known, cut, last)
     done.last, done.segments = cut if done.stopped else last, len(found)
     listed = _listed(vault.places)
-    for one, whole in wholes:
+    for whole in wholes:
         if whole.index.segment <= done.last:
             _write_segment(whole, listed)
             _write_files(vault, whole, known)
