@@ -247,7 +247,7 @@ class _Work:
         """A customer that came back after the release."""
         frozen = {"frozen_reason": READ_ONLY} if HotState.objects.exclude(stopped="").exists() else {"frozen_at": None, "frozen_reason": ""}
         Stream.objects.filter(pk=row.pk).update(**frozen)
-        findings.close_as_mended(Kind.NOT_RECOVERED, row.stream, resolution="recovered by a later run", now=self.vault.clock())
+        findings.close_as_mended(Kind.NOT_RECOVERED, subject=row.stream, resolution="recovered by a later run", now=self.vault.clock())
         self._tell_finding(row, self.vault.clock())
 
     def _tell_finding(self, row: RecoveredStream, now: datetime) -> None:
