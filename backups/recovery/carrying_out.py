@@ -16,7 +16,7 @@ from audit import events, findings, people, registry
 from audit.events import Event
 from audit.files import UploadsUnavailable
 from audit.findings import Kind
-from audit.models import JournalRow, Person, Stream
+from audit.models import JournalRow, Person, RowShape, Stream
 from audit.registry import SYSTEM_STREAM
 from audit.signing import BadSignature, verify
 from backups import locations, policies
@@ -295,7 +295,8 @@ def _set_sequences(stream: uuid.UUID) -> None:
         if isinstance(protected.model._meta.pk, models.AutoField):
             key = protected.model._meta.pk.attname
             _set_behind(protected.model, models.QuerySet(history).aggregate(highest=models.Max(key))["highest"])
-    _set_behind(JournalRow, None)
+    for model in (JournalRow, RowShape):
+        _set_behind(model, None)
     if stream == SYSTEM_STREAM:
         _set_behind(get_user_model(), Person.objects.aggregate(highest=models.Max("id"))["highest"])
 

@@ -42,6 +42,11 @@ def refuse_under_way(stream: uuid.UUID) -> None:
         raise RecoveryUnderWay("This customer is not recovered yet: 'manage.py recover' says why, and brings it back.")
 
 
+def ended() -> set[uuid.UUID]:
+    """The customers that were found destroyed when this database was recovered: nothing is owed to them."""
+    return set(RecoveredStream.objects.filter(state=RecoveredStream.State.ENDED).values_list("pk", flat=True))
+
+
 def under_way() -> Recovery | None:
     """The recovery that is to be gone on with; None on a database without one. Asked before the migrations, too."""
     if Recovery._meta.db_table not in connection.introspection.table_names():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import models
 
-from audit import registry, rows
-from audit.models import JournalRow
 from audit.registry import SYSTEM_STREAM
 from backups import locations
 from backups.models import BackupSet
@@ -24,19 +20,9 @@ from backups.recovery import carrying_out
 from backups.recovery.carrying_out import Report
 from backups.vault import Vault
 from tests.backups.purge.conftest import aged, people, purged  # noqa: F401  (fixtures)
+from tests.backups.recovery.contents import content_of  # noqa: F401  (asked for here)
 
 Recovered = Callable[..., Report]
-
-
-def content_of(stream: uuid.UUID) -> dict[str, list[str]]:
-    """All that the database has of a stream, as canonical lines: rows, history and journal of each model."""
-    found: dict[str, list[str]] = {}
-    for one in registry.of_stream(stream):
-        history: models.QuerySet[Any] = models.QuerySet(one.history_model)
-        found[f"rows/{one.label}"] = sorted(rows.instance_json(row) for row in one.rows(stream))
-        found[f"history/{one.label}"] = sorted(rows.instance_json(row) for row in history.filter(history_stream=stream))
-    found["journal"] = sorted(rows.instance_json(row) for row in JournalRow.objects.filter(stream=stream))
-    return found
 
 
 def without_new(after: dict[str, list[str]], before: dict[str, list[str]]) -> dict[str, list[str]]:
