@@ -161,7 +161,7 @@ def test_the_runbook_brings_the_service_back(tmp_path: Path, databases: list[str
     assert {name for name, proof, _ in made if proof == "proved"} == {"acme", "beta", "young", "system"}
     assert all(reused for name, _, reused in made if name in ("acme", "beta"))
     assert call(new, "missing_sets()") == []
-    assert new.json("prune")["sets"] == 0
+    assert new.json("prune")["going"] == 0
     # People: the password that was set signs in, and what the role may do is known.
     assert call(new, "sign_ins('ada', 'rita')") == [True, False]
     assert call(new, "rights()") == {"ada views customers": True, "root is a superuser": True, "held": ["beta"]}
