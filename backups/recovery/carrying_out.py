@@ -20,7 +20,7 @@ from audit.models import JournalRow, Person, RowShape, Stream
 from audit.registry import SYSTEM_STREAM
 from audit.signing import BadSignature, verify
 from backups import locations, policies
-from backups.errors import BackupError, NoLocation, StreamEnded
+from backups.errors import BackupError, NoLocation, NowhereWhole, StreamEnded
 from backups.hot.forks import Fork
 from backups.hot.timelines import READ_ONLY
 from backups.locations import Place
@@ -132,33 +132,57 @@ class _Work:
 
     def _system(self) -> None:
         """With people, and the rows of all streams: frozen until the service is released."""
-        with sources.newest(self.vault, SYSTEM_STREAM, accept=False, progress=self.tell) as newest, transaction.atomic():
+
+        def bring_back(newest: Newest, *, accept: bool) -> None:
             loaded = loading.load(SYSTEM_STREAM, newest, self.forks)
             people.bring_back()
             now = self.vault.clock()
             Stream.objects.bulk_create(
                 Stream(pk=pk, name=code, frozen_at=now, frozen_reason=RECOVERING) for pk, code in Customer.objects.values_list("pk", "code")
             )
-            self._finish(SYSTEM_STREAM, newest, loaded, accept=True)
+            self._finish(SYSTEM_STREAM, newest, loaded, accept=accept)
             self.recovery.system_at = now
             self.recovery.save(update_fields=["system_at"])
+
+        try:
+            self._best(SYSTEM_STREAM, "system" in self.accept, bring_back)
+        except (NowhereWhole, BadManifest) as problem:
+            raise NowhereWhole(
+                f"The system stream cannot be read whole, and without it nobody knows whose the backups are: {problem} Name another location "
+                "that has it in L2L_LOCATIONS, or take what is left of it with '--accept system'."
+            ) from None
+
+    def _best(self, stream: uuid.UUID, accept: bool, bring_back: Callable[..., None]) -> None:
+        """From the first choice that can be read whole; each in a transaction of its own, so that nothing is left of one that cannot."""
+        first: Exception | None = None
+        for choice in sources.choices(self.vault, stream, accept=accept):
+            try:
+                with choice.opened(self.vault, stream, self.tell) as newest, transaction.atomic():
+                    bring_back(newest, accept=accept)
+                return
+            except (NowhereWhole, BadManifest) as problem:
+                first = first or problem
+        if first is not None:
+            raise first
 
     # A customer
 
     def _customer(self, customer: Customer) -> None:
         self.tell(f"customer {customer.code}")
+
+        def bring_back(newest: Newest, *, accept: bool) -> None:
+            RecoveredStream.objects.filter(pk=customer.pk).delete()
+            rebuilt.forget(customer.pk)
+            loaded = loading.load(customer.pk, newest, self.forks)
+            row = self._finish(customer.pk, newest, loaded, accept=accept)
+            if self.recovery.released_at is not None:
+                self._let_in(row)
+
         try:
             if self._is_ended(customer.pk):
                 self._note_ended(customer.pk)
-                return
-            accept = customer.code in self.accept
-            with sources.newest(self.vault, customer.pk, accept=accept, progress=self.tell) as newest, transaction.atomic():
-                RecoveredStream.objects.filter(pk=customer.pk).delete()
-                rebuilt.forget(customer.pk)
-                loaded = loading.load(customer.pk, newest, self.forks)
-                row = self._finish(customer.pk, newest, loaded, accept=accept)
-                if self.recovery.released_at is not None:
-                    self._let_in(row)
+            else:
+                self._best(customer.pk, customer.code in self.accept, bring_back)
         except _OF_ONE as problem:
             self._note_not_back(customer.pk, problem)
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from audit import registry
 from audit.models import ChainHead
 from backups.customerkeys import key_at
-from backups.errors import KeysMissing, NoLocation
+from backups.errors import Gap, KeysMissing, NoLocation
 from backups.hot import forks as forking
 from backups.hot import sections, segments
 from backups.hot.forks import Fork
@@ -79,8 +79,7 @@ def bring_back(vault: Vault, forks: Sequence[Fork], tell: Callable[[str], None])
         model.objects.all().delete()
     done = Shipped()
     found = find_segments(vault.places, done.notes)
-    record = find_removed(vault.places, vault.fingerprint, done.notes)
-    removed_to = record.up_to if record else 0
+    removed_to = _removed_to(vault, found, done.notes)
     last, epoch = max([removed_to, *found, *(fork.first_segment - 1 for fork in forks)]), 0
     known, unreadable, cut = _Known(), list[int](), last
     wholes: list[Whole] = []
@@ -108,6 +107,16 @@ def bring_back(vault: Vault, forks: Sequence[Fork], tell: Callable[[str], None])
     _write_kept(vault)
     _write_state(vault, forks, done, removed_to, last, epoch)
     return done
+
+
+def _removed_to(vault: Vault, found: Iterable[int], notes: list[str]) -> int:
+    """Up to which number segments were removed; where no location tells it any more, up to the first that is there."""
+    try:
+        record = find_removed(vault.places, vault.fingerprint, notes)
+    except Gap as gap:
+        notes.append(str(gap))
+        return min(found, default=1) - 1
+    return record.up_to if record else 0
 
 
 class _Known:

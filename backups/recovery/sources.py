@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -55,90 +55,72 @@ def set_of(reader: Reader) -> SetReader:
     return reader
 
 
-@contextmanager
-def newest(vault: Vault, stream: uuid.UUID, *, accept: bool = False, progress: Progress = lambda _: None) -> Iterator[Newest]:
-    """The newest second, for the length of the block: a set and the segments behind it, or a set alone where no segment adds anything.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where a stream's content can be read: a set alone (`set_id`), or at a moment by a set and the segments behind it. All is known until
+    `until`, of a set alone at least until its snapshot."""
 
-    Where segments are missing it is the last second before them, and `behind`. With `accept` an older set is taken when nothing newer can
-    be read. Raises what `opened` raises, and `OtherSchema`.
-    """
+    set_id: str | None = None
+    at: At | None = None
+    until: datetime | None = None
+    behind: bool = False
+    lost: tuple[str, ...] = ()
+
+    @contextmanager
+    def opened(self, vault: Vault, stream: uuid.UUID, progress: Progress) -> Iterator[Newest]:
+        """The content, for the length of the block. Raises what `choosing.opened` raises, and `OtherSchema`."""
+        with opened(vault, stream, set_id=self.set_id, at=self.at, progress=progress, from_nothing=True) as (found, reader):
+            known = reader.moment.at if reader.moment is not None else found.snapshot_at
+            newest = Newest(found, reader, max(known, self.until or known), self.behind, list(self.lost))
+            _refuse_other_schema(stream, newest)
+            yield newest
+
+
+def choices(vault: Vault, stream: uuid.UUID, *, accept: bool = False) -> Iterator[Choice]:
+    """The newest second, by a set and the segments behind it, or by a set alone where no segment adds anything; where segments are missing
+    the last second before them, `behind`. With `accept` every set follows, the newest first. Raises what `choosing.opened` raises."""
     try:
-        with _by_segments(vault, stream, progress) as found:
-            _refuse_other_schema(stream, found)
-            yield found
-            return
-    except _SetAlone as alone:
-        set_id, behind, why = alone.set_id, alone.behind, alone.why
-    except (NowhereWhole, BadManifest) as problem:
+        yield _newest(vault, stream)
+    except (NowhereWhole, BadManifest, Gap) as problem:
         if not accept:
             raise
-        set_id, behind, why = _readable(vault, stream, problem), True, str(problem)
-    with opened(vault, stream, set_id=set_id) as (found_set, reader):
-        found = Newest(found_set, reader, found_set.snapshot_at, behind, [why] if why else [])
-        _refuse_other_schema(stream, found)
-        yield found
+        why = str(problem)
+    else:
+        why = "the newest second could not be read whole"
+    for one in staying(find_sets(vault.places, str(stream), vault.fingerprint, [])) if accept else ():
+        yield Choice(one.id, behind=True, lost=(f"Only an older set could be read: {why}",))
 
 
-class _SetAlone(Exception):
-    """That set (None: the newest) says more than what segments lead to."""
-
-    def __init__(self, set_id: str | None, *, behind: bool = False, why: str = "") -> None:
-        super().__init__(why)
-        self.set_id, self.behind, self.why = set_id, behind, why
-
-
-@contextmanager
-def _by_segments(vault: Vault, stream: uuid.UUID, progress: Progress) -> Iterator[Newest]:
-    at, behind, lost = _reached(vault, stream)
-    with opened(vault, stream, at=at, progress=progress, from_nothing=True) as (found, reader):
-        moment = reader.moment
-        assert moment is not None  # asked for by `at`
-        yield Newest(found, reader, moment.at, behind, lost)
-
-
-def _reached(vault: Vault, stream: uuid.UUID) -> tuple[At, bool, list[str]]:
-    """Which moment can be had; `_SetAlone` where the set by itself has no less. Looks at the numbers alone, and at no row."""
-    nothing = Only("")
+def _newest(vault: Vault, stream: uuid.UUID) -> Choice:
+    """Looks at the numbers alone, and at no row."""
     try:
-        with opened(vault, stream, at=At(None), only=nothing, from_nothing=True) as (found, reader):
-            moment, mark = reader.moment, found.mark
-            assert moment is not None
-            if found.id != NO_SET and moment.number <= mark["number"] and moment.timeline == mark["timeline"]:
-                raise _SetAlone(found.id)
-        return At(None), False, []
+        return _by_numbers(vault, stream, At(None))
     except NotCovered:
-        raise _SetAlone(None) from None
+        return Choice()
     except Gap as gap:
+        return _before(vault, stream, gap)
+
+
+def _by_numbers(vault: Vault, stream: uuid.UUID, at: At) -> Choice:
+    """The set by itself where it has no less than the segments lead to: it also has what was committed and had no number yet."""
+    with opened(vault, stream, at=at, only=Only(""), from_nothing=True) as (found, reader):
+        moment, mark = reader.moment, found.mark
+        assert moment is not None  # asked for by `at`
+        if found.id != NO_SET and moment.number <= mark["number"] and moment.timeline == mark["timeline"]:
+            return Choice(found.id, until=moment.at)
+    return Choice(at=at)
+
+
+def _before(vault: Vault, stream: uuid.UUID, gap: Gap) -> Choice:
+    """The last second before the segments that are missing, else the newest set."""
+    try:
         until = covered(vault, stream).until
-        lost = [f"Changes are lost: {gap}"]
-        if until is None:
-            raise _SetAlone(None, behind=True, why=lost[0]) from None
-        at = At(until - TICK)
-        try:
-            with opened(vault, stream, at=at, only=nothing, from_nothing=True) as (found, reader):
-                moment = reader.moment
-                assert moment is not None
-                mark = found.mark
-                if found.id != NO_SET and moment.number <= mark["number"] and moment.timeline == found.mark["timeline"]:
-                    raise _SetAlone(found.id, behind=True, why=lost[0])
-        except (Gap, NotCovered):
-            raise _SetAlone(None, behind=True, why=lost[0]) from None
-        return at, True, [f"{lost[0]} What happened from {in_utc_to_the_second(until)} on is not known."]
-
-
-def _readable(vault: Vault, stream: uuid.UUID, problem: Exception) -> str:
-    """The newest set of which every row can be read. Raises `problem` where there is none."""
-    notes: list[str] = []
-    for one in staying(find_sets(vault.places, str(stream), vault.fingerprint, notes)):
-        try:
-            with opened(vault, stream, set_id=one.id) as (_, reader):
-                for part in reader.parts:
-                    for _line in reader.pieces(part):
-                        pass
-        except (NowhereWhole, BadManifest):
-            continue
-        return one.id
-    raise problem
+        if until is not None:
+            lost = f"Changes are lost: {gap} What happened from {in_utc_to_the_second(until)} on is not known."
+            return replace(_by_numbers(vault, stream, At(until - TICK)), behind=True, lost=(lost,))
+    except (Gap, NotCovered):
+        pass  # of several gaps the set alone is certain
+    return Choice(behind=True, lost=(f"Changes are lost: {gap}",))
 
 
 def _refuse_other_schema(stream: uuid.UUID, found: Newest) -> None:
