@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from django.contrib.auth import get_user_model
-from django.db import DatabaseError, connection, models, transaction
+from django.db import DatabaseError, transaction
 
-from audit import events, findings, people, registry
+from audit import events, findings, people
 from audit.events import Event
 from audit.files import UploadsUnavailable
 from audit.findings import Kind
-from audit.models import JournalRow, Person, RowShape, Stream
+from audit.models import Stream
 from audit.registry import SYSTEM_STREAM
 from audit.signing import BadSignature, verify
 from backups import locations, policies
@@ -28,6 +27,7 @@ from backups.manifest import BadManifest
 from backups.models import HotState, RecoveredStream, Recovery
 from backups.moments.nothing import NO_SET
 from backups.recovery import checking, loading, rebuilt, shipped, sources, state, uploads
+from backups.recovery import key_numbers as keys
 from backups.recovery.reading_once import reading_once
 from backups.recovery.sources import Newest
 from backups.recovery.state import NOT_BACK, RECOVERING
@@ -148,7 +148,7 @@ class _Work:
             self._best(SYSTEM_STREAM, "system" in self.accept, bring_back)
         except (NowhereWhole, BadManifest) as problem:
             raise NowhereWhole(
-                f"The system stream cannot be read whole, and without it nobody knows whose the backups are: {problem} Name another location "
+                f"The system stream cannot be read whole, and nobody else knows whose the backups are: {problem} Name another location "
                 "that has it in L2L_LOCATIONS, or take what is left of it with '--accept system'."
             ) from None
 
@@ -191,7 +191,7 @@ class _Work:
         done = uploads.put_all_back(stream, newest, self.vault.spool, self.tell, accept=accept)
         made = rebuilt.rebuild(replace(self.vault), stream, newest, done.files)
         notes = checking.check(stream, newest, loaded)
-        _set_sequences(stream)
+        keys.go_on_behind(stream)
         return RecoveredStream.objects.create(
             pk=stream,
             state=State.BACK,
@@ -250,6 +250,8 @@ class _Work:
         stopped = HotState.objects.filter(pk=1).exclude(stopped="").exists()
         now = self.vault.clock()
         with transaction.atomic():
+            if RecoveredStream.objects.filter(state=State.NOT_BACK).exists():
+                keys.leave_room()
             Stream.objects.filter(pk=SYSTEM_STREAM).update(frozen_at=None, frozen_reason="")
             back = RecoveredStream.objects.filter(state=State.BACK).exclude(pk=SYSTEM_STREAM)
             given = {"frozen_reason": READ_ONLY} if stopped else {"frozen_at": None, "frozen_reason": ""}
@@ -303,37 +305,3 @@ def _lost_files(done: uploads.PutBack) -> Iterator[str]:
 
 def _files(names: Sequence[str]) -> str:
     return "1 file" if len(names) == 1 else f"{len(names):,} files"
-
-
-# Sequences
-
-
-def _set_sequences(stream: uuid.UUID) -> None:
-    """The next keys follow the highest that was ever used: by a row, in history (its row may be deleted), in the journal (its history may
-    be purged). SQLite keeps them with what is inserted, so that what history alone has is put there too."""
-    for protected in registry.of_stream(stream):
-        history = protected.history_model
-        label = protected.label
-        told = JournalRow.objects.filter(model=label).aggregate(highest=models.Max("history_id"))["highest"]
-        _set_behind(history, told)
-        if isinstance(protected.model._meta.pk, models.AutoField):
-            key = protected.model._meta.pk.attname
-            _set_behind(protected.model, models.QuerySet(history).aggregate(highest=models.Max(key))["highest"])
-    for model in (JournalRow, RowShape):
-        _set_behind(model, None)
-    if stream == SYSTEM_STREAM:
-        _set_behind(get_user_model(), Person.objects.aggregate(highest=models.Max("id"))["highest"])
-
-
-def _set_behind(model: type[models.Model], at_least: int | None) -> None:
-    table, column = model._meta.db_table, model._meta.pk.column
-    highest = max(at_least or 0, models.QuerySet(model).aggregate(highest=models.Max("pk"))["highest"] or 0)
-    if not highest:
-        return
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT setval(pg_get_serial_sequence(%s, %s), %s)", [f'"{table}"', column, highest])
-        else:
-            cursor.execute("UPDATE sqlite_sequence SET seq = max(seq, %s) WHERE name = %s", [highest, table])
-            if not cursor.rowcount:
-                cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, highest])

@@ -19,6 +19,7 @@ from backups.nightly import back_up
 from backups.recovery import carrying_out
 from backups.recovery.carrying_out import Report
 from backups.vault import Vault
+from tests.backups.prune.conftest import nights, policy  # noqa: F401  (fixtures)
 from tests.backups.purge.conftest import aged, people, purged  # noqa: F401  (fixtures)
 from tests.backups.recovery.contents import content_of  # noqa: F401  (asked for here)
 

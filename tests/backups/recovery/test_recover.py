@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from django.core.files.base import ContentFile
 import audit
 from audit.models import Event, Grant, Person, Stream
 from audit.registry import SYSTEM_STREAM
+from backups import locations
 from backups.hot import shipper
-from backups.models import BackupSet, Blob, Chunk, HotState, Recovery
+from backups.models import BackupSet, Copy, HotState, Recovery, SegmentCopy, Slot
+from backups.nightly import back_up
+from backups.prune import carrying_out as pruning
 from backups.recovery.state import NotEmpty
 from backups.vault import Vault
 from subscriptions.models import Customer, DataRecord, LegalHold, UploadedContent
@@ -77,14 +81,58 @@ def test_the_whole_service_comes_back(
     assert again.new_blobs == 0
 
 
-def test_nothing_that_was_chosen_is_let_go(aged: Any, vault: Vault, burn: Burn, recovered: Recovered, clock: Any):
-    kept = [str(one.pk) for one in in_a_set(vault, aged)]
+def standing() -> dict[str, str]:
+    """The sets that stay, each with why."""
+    return {str(one.pk): one.kept_why for one in BackupSet.objects.filter(state="made")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [("offsite",), ("offsite", "primary")])
+def test_nothing_that_was_chosen_is_let_go(
+    left: tuple[str, ...], acme: Any, nights: Any, vault: Vault, folders: dict[str, Path], burn: Burn, recovered: Recovered
+):
+    """Twelve nights under a policy of four nights and two weeks, of which a pass let seven go; then the machine burns, with the primary
+    location: that is given up, or named and down. The next passes decide the weeks anew, from what is left."""
+    nights(acme, 12)
+    in_a_set(vault)
+    pruning.carry_out(vault)
+    before, chosen = standing(), set(Slot.objects.exclude(backup_set=None).values_list("key", "backup_set"))
+    assert len(before) == 6
+    shutil.rmtree(folders["primary"])
     burn()
-    recovered()
-    assert {str(pk) for pk in BackupSet.objects.values_list("pk", flat=True)} >= set(kept)
-    assert all(one.protected_at and one.proof == "proved" and one.goes_at for one in BackupSet.objects.all())
-    assert Blob.objects.exclude(state="stored").count() == 0
-    assert Chunk.objects.exists()
+    recovered(*left, first="offsite")
+    assert standing().keys() == before.keys()
+    assert not BackupSet.objects.filter(protected_at=None).exists()
+    here = vault_of(vault, *left)
+    for _ in range(2):
+        done = pruning.carry_out(here)
+        assert done.sets == 0
+    assert standing() == before
+    assert set(Slot.objects.exclude(backup_set=None).values_list("key", "backup_set")) == chosen
+
+
+@pytest.mark.slow
+def test_a_location_that_is_down_is_owed_its_copies(
+    aged: Any, vault: Vault, folders: dict[str, Path], burn: Burn, recovered: Recovered, tmp_path: Path
+):
+    """The primary location is named and lies in ashes; later there is an empty folder in its place."""
+    in_a_set(vault, aged)
+    shutil.rmtree(folders["primary"])
+    burn()
+    assert recovered("offsite", "primary", first="offsite").whole
+    assert Copy.objects.filter(location__name="primary", state="present").count() == 0
+    assert Copy.objects.filter(location__name="offsite", state="owed").count() == 0
+    folders["primary"].mkdir()
+    locations.prepare(vault.places[0].store, vault.signer, "read me", made="2026-03-01", sample=True)
+    here = vault_of(vault, "primary", "offsite")
+    for stream in Stream.objects.all():
+        back_up(here, stream, workers=0)
+    assert shipper.ship_once(here) == []
+    assert not Copy.objects.filter(state="owed").exists()
+    assert not SegmentCopy.objects.filter(durable_at=None).exists()
+    names = {place: set(files_in(folders[place])) for place in folders}
+    # What the catalogue knows is there; files of another time that no row names are left where they are.
+    assert names["primary"] >= {name for name in names["offsite"] if name.startswith(("customers/", "system/", "keys/", "hot/2"))}
 
 
 def test_a_database_that_holds_something_is_left_alone(aged: Any, vault: Vault, recovered: Recovered):

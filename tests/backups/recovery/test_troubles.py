@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.base import ContentFile
 
 import audit
 from audit.errors import Frozen
@@ -20,7 +21,7 @@ from backups.hot import removal, shipper, timelines
 from backups.hot.lanes import WentBack
 from backups.hot.segments import number_and_epoch
 from backups.hot.timelines import READ_ONLY, Stopped
-from backups.models import BackupSet, HotState, RecoveredStream, Recovery, Segment
+from backups.models import BackupSet, Blob, HotState, RecoveredStream, Recovery, Segment
 from backups.nightly import back_up
 from backups.recovery import carrying_out, state
 from backups.recovery.keys import AnyMaster
@@ -28,7 +29,7 @@ from backups.recovery.state import RecoveryUnderWay
 from backups.recovery_kit import read_kit
 from backups.stores.contract import StoreRefused
 from backups.vault import Vault
-from subscriptions.models import Customer, DataRecord
+from subscriptions.models import Customer, DataRecord, UploadedContent
 from tests.backups.recovery.conftest import Recovered, content_of, forged, in_a_set, shown, vault_of
 from tests.backups.test_back_up import backed_up
 
@@ -242,3 +243,24 @@ def test_segments_are_known_again(two: Any, vault: Vault, burn: Burn, recovered:
     burn()
     recovered()
     assert list(Segment.objects.order_by("number").values_list("number", "name", "sha256", "size", "changes", "sections")) == before
+
+
+def test_files_that_are_nowhere_whole_are_left_out_when_somebody_accepts_it(
+    acme: Any, vault: Vault, burn: Burn, recovered: Recovered, folders: dict[str, Path], uploads: Path
+):
+    """The file's blob was stored by the shipper, and is not that of the rows."""
+    record(acme, "first")
+    for name in ("a.txt", "b.txt"):
+        UploadedContent.objects.create(customer=acme, name=name, file=ContentFile(name.encode() * 100, name="x"))
+        shipped(vault)
+    in_a_set(vault, acme)
+    broken = Blob.objects.filter(stream=acme.pk, hot=True).order_by("-pk")[0]
+    (folders["offsite"] / broken.name).write_bytes(b"damaged")
+    before = content_of(acme.pk)
+    burn()
+    assert shown(recovered())["acme"] == "not back"
+    report = recovered(accept=("acme",))
+    assert shown(report)["acme"] == "back", [one.trouble for one in report.streams]
+    assert RecoveredStream.objects.get(pk=acme.pk).lost == ["The bytes of 1 file are damaged at every location"]
+    assert content_of(acme.pk) == before
+    assert [path.read_bytes() for path in uploads.rglob("*") if path.is_file()] == [b"a.txt" * 100]
