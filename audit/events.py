@@ -60,6 +60,7 @@ class Event(StrEnum):
     HOT_UNLED = "hot:unled"
     HOT_STOPPED = "hot:stopped"
     TIMELINE_BEGUN = "timeline:begun"
+    RECOVERED = "service:recovered"
     RUN_ASKED = "run:asked"
     RUN_HASTENED = "run:hastened"
     RUN_RETRIED = "run:retried"
@@ -124,6 +125,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.HOT_UNLED: frozenset({"seconds", "segment"}),
     Event.HOT_STOPPED: frozenset({"segment"}),
     Event.TIMELINE_BEGUN: frozenset({"timeline", "forks"}),
+    Event.RECOVERED: frozenset({"location", "back", "ended", "not_back", "seconds", "stopped"}),
     Event.RUN_ASKED: _OF_RUNS,
     Event.RUN_HASTENED: _OF_RUNS,
     Event.RUN_RETRIED: _OF_RUNS,

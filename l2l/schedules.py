@@ -27,6 +27,7 @@ SCHEDULES = (
     Planned("what is due", "backups.tasks.look", 1, WORKER),
     Planned("hot backups without a leader", "backups.tasks.ship_if_unled", 1, WORKER),
     Planned("roles whose time is over", "audit.tasks.end_roles", 5, WORKER),
+    Planned("people as the backups have them", "audit.tasks.keep_people", 60, WORKER),
     Planned("agreed terms that begin", "subscriptions.tasks.begin_terms", 60, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
     Planned("keys are wrapped for whom they should be", "backups.tasks.keep_keys", 60, WORKER),

@@ -6,6 +6,7 @@ from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment
 from backups.models.keys import EscrowDrill, KeyChangeRequest, KeyRingVersion
 from backups.models.policy import BackupPolicy
 from backups.models.purges import DoomedFile, Purge, PurgeRequest, PurgeTry, TermLook
+from backups.models.recovery import RecoveredStream, Recovery
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
 from backups.models.runs import Act, Heartbeat, Run
@@ -37,6 +38,8 @@ __all__ = [
     "PurgeRequest",
     "PurgeTry",
     "ReadLease",
+    "RecoveredStream",
+    "Recovery",
     "RetentionLook",
     "Run",
     "Segment",

@@ -139,6 +139,9 @@ class HotState(models.Model):
     stopped_at = models.DateTimeField(null=True)
     unled_since = models.DateTimeField(null=True, help_text="Since when the queue ships, because nobody leads.")
     ticked_at = models.DateTimeField(null=True, help_text="When a leader last looked and recorded.")
+    # After a recovery: segments behind this one under epochs up to that one were shipped by the lost machine, and are not known here.
+    recovered_segment = models.BigIntegerField(null=True)
+    recovered_epoch = models.PositiveBigIntegerField(null=True)
 
     class Meta:
         verbose_name = verbose_name_plural = "hot backups"
