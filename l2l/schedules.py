@@ -28,9 +28,11 @@ SCHEDULES = (
     Planned("hot backups without a leader", "backups.tasks.ship_if_unled", 1, WORKER),
     Planned("roles whose time is over", "audit.tasks.end_roles", 5, WORKER),
     Planned("agreed terms that begin", "subscriptions.tasks.begin_terms", 60, WORKER),
+    Planned("what is stored is read again", "backups.tasks.verify", 10, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
     Planned("segments that sets cover leave", "backups.tasks.remove_segments", 60, DESTROYER),
     Planned("sets whose time is over go", "backups.tasks.prune", 60, DESTROYER),
+    Planned("what was set aside leaves", "backups.tasks.expire_set_aside", 60, DESTROYER),
     Planned("content past its term goes", "backups.tasks.purge", 60, DESTROYER),
     Planned("the destroyer is alive", "backups.tasks.alive", 1, DESTROYER),
 )

@@ -8,6 +8,7 @@ from backups.models.purges import DoomedFile, Purge, PurgeRequest, PurgeTry, Ter
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
 from backups.models.runs import Act, Heartbeat, Run
+from backups.models.verification import Damage, ServiceObject, UnknownObject, VerificationPass
 
 __all__ = [
     "Act",
@@ -17,6 +18,7 @@ __all__ = [
     "Chunk",
     "ClockMark",
     "Copy",
+    "Damage",
     "DoomedFile",
     "Heartbeat",
     "HotFile",
@@ -37,9 +39,12 @@ __all__ = [
     "Run",
     "Segment",
     "SegmentCopy",
+    "ServiceObject",
     "Slot",
     "StoredFile",
     "StreamQuerySet",
     "TermLook",
     "Timeline",
+    "UnknownObject",
+    "VerificationPass",
 ]
