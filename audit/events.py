@@ -132,7 +132,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.PRUNED: frozenset({"sets", "objects", "bytes"}),
     Event.SET_DAMAGED: frozenset({"set"}),
     Event.SET_MENDED: frozenset({"set"}),
-    Event.OBJECT_LOST: frozenset({"kind", "location", "object"}),
+    Event.OBJECT_LOST: frozenset({"location", "object"}),
     Event.LOCATION_CHANGED: frozenset({"location", "days", "bytes", "price"}),
     Event.CLOCK_CLEARED: frozenset({"until", "doubts"}),
     Event.PURGED: frozenset({"purge", "items", "history", "files", "bytes"}),

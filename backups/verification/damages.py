@@ -69,7 +69,7 @@ def beyond(damage: Damage, now: datetime) -> None:
     if damage.beyond_at is None:
         damage.beyond_at = now
         damage.save(update_fields=["beyond_at"])
-        facts = {"kind": damage.kind.replace(" ", "_"), "location": damage.location.name, "object": damage.name}
+        facts = {"location": damage.location.name, "object": damage.name}
         record(Event.OBJECT_LOST, subject=damage, customer=_customer(damage.stream_id), facts=facts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,14 +14,15 @@ from django.core.files.base import ContentFile
 
 from audit import findings
 from audit.models import Event, Finding, Stream
+from backups import idset
 from backups import vault as vaults
-from backups.choosing import opened
+from backups.choosing import At, opened
 from backups.errors import NowhereWhole
-from backups.hot import removal, shipper
-from backups.models import BackupSet, Blob, Copy, Damage, HotState, KeptSegment, Segment, SegmentCopy, Timeline, UnknownObject
+from backups.hot import shipper, timelines
+from backups.models import BackupSet, Blob, Damage, Segment, Timeline, UnknownObject
 from backups.nightly import back_up
-from backups.stores.folder import FolderStore
 from backups.vault import Vault
+from backups.verification import setting_aside
 from backups.verification.carrying_out import Wanted, carry_out
 from subscriptions.models import DataRecord, UploadedContent
 
@@ -70,14 +72,12 @@ def filled(vault: Vault, acme: Any) -> None:
     assert back_up(vault, Stream.objects.get(pk=acme.pk)).good
     DataRecord.objects.create(customer=acme, kind="part", reference="P-2")
     assert shipper.ship_once(vault) == []
-    document = b'%s\n' % __import__("json").dumps(vault.signer.sign({"format": 1, "kind": "ended"})).encode()
+    document = json.dumps(vault.signer.sign({"format": 1, "kind": "ended"})).encode()
     for place in vault.places:
         place.store.put("ended/11111111-1111-1111-1111-111111111111.json", document)
     timeline = Timeline.objects.create(number=1, started_at=vault.clock(), started_by="ada", reason="a test", first_segment=1)
-    from backups.hot import timelines
-
     timelines._write(vault, vault.places, timeline)
-    assert all(turn.good for turn in carry_out(vault, ALL)), carry_out(vault, ALL)
+    assert all(turn.good for turn in carry_out(vault, ALL))
 
 
 def one_of(kind: str, acme: Any) -> str:
@@ -117,8 +117,6 @@ def test_at_one_location_each_is_found_and_mended(hot: Vault, acme: Any, folders
 
 
 def test_what_stood_aside_leaves_after_its_time_and_breaks_nothing_before(hot: Vault, acme: Any, folders: dict[str, Path]) -> None:
-    from backups.verification import setting_aside
-
     filled(hot, acme)
     for kind in ("blob", "segment"):
         flip(folders["offsite"] / one_of(kind, acme))
@@ -139,7 +137,7 @@ def test_at_both_it_is_named_and_the_next_set_stores_it_anew(hot: Vault, acme: A
     first = BackupSet.objects.get(stream=stream)
     kept = {name: everything_in(folder) for name, folder in folders.items()}
     blobs = list(Blob.objects.filter(stream=stream, kind="blob").order_by("pk"))
-    lost = next(blob for blob in blobs if blob.pk in ids_of(first))
+    lost = next(blob for blob in blobs if blob.pk in ids_of(first) and not blob.hot)
     for folder in folders.values():
         flip(folder / lost.name)
     turns = carry_out(hot, ALL)
@@ -165,6 +163,48 @@ def test_at_both_it_is_named_and_the_next_set_stores_it_anew(hot: Vault, acme: A
 
 
 def ids_of(backup_set: BackupSet) -> set[int]:
-    from backups import idset
-
     return idset.unpacked(bytes(backup_set.blob_ids))
+
+
+def test_of_the_other_kinds_at_both(hot: Vault, acme: Any, folders: dict[str, Path]) -> None:
+    filled(hot, acme)
+    stream = Stream.objects.get(pk=acme.pk)
+    for kind in ("body", "envelope", "key"):
+        hit = list(BackupSet.objects.filter(stream=stream, state="made", damaged_at=None))
+        lost = Blob.objects.filter(stream=stream, kind=kind).latest("pk")
+        needing = {one.pk for one in hit if kind == "key" or one.pk == lost.made_by_id}
+        for folder, harm in zip(folders.values(), (cut, delete), strict=True):
+            harm(folder / lost.name)
+        assert all(turn.beyond for turn in carry_out(hot, ALL))
+        assert {one.pk for one in BackupSet.objects.filter(pk__in=[one.pk for one in hit]) if one.damaged_at} == needing
+        [finding] = findings.open_findings()
+        assert lost.name in finding.text and all(str(pk)[:8] in finding.text for pk in needing)
+        DataRecord.objects.create(customer=acme, kind="part", reference=f"after {kind}")
+        anew = back_up(hot, stream)
+        assert anew.good and BackupSet.objects.get(pk=anew.backup_set.pk).damaged_at is None
+        with opened(hot, stream.pk) as (found, reader):
+            assert found.id == str(anew.backup_set.pk) and [list(reader.lines(part)) for part in reader.parts]
+    before = {name: everything_in(folder) for name, folder in folders.items()}
+    for name in ("format-v1.json", "README-v1.txt", "hot/timelines/1.json", "ended/11111111-1111-1111-1111-111111111111.json"):
+        for folder, harm in zip(folders.values(), (flip, cut), strict=True):
+            harm(folder / name)
+    carry_out(hot, ALL)
+    assert {name: everything_in(folder) for name, folder in folders.items()} == before
+
+
+def test_a_segment_lost_everywhere_is_made_again_from_history(hot: Vault, acme: Any, folders: dict[str, Path]) -> None:
+    filled(hot, acme)
+    lost = Segment.objects.latest("number")
+    for folder in folders.values():
+        flip(folder / lost.name)
+    assert [turn.beyond for turn in carry_out(hot, ALL)] == [1, 1]
+    [finding] = findings.open_findings()
+    assert f"segment {lost.number}" in finding.text
+    assert shipper.ship_once(hot) == []
+    turns = carry_out(hot, ALL)
+    assert all(turn.good for turn in turns) and not findings.open_findings().exists()
+    again = Segment.objects.get(pk=lost.number)
+    assert again.name != lost.name and again.sections == lost.sections
+    with opened(hot, acme.pk, at=At(None)) as (_, reader):
+        rows = b"".join(reader.pieces(reader.part("rows", "l2l_subscriptions.datarecord")))
+    assert b"P-2" in rows
