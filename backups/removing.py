@@ -50,13 +50,13 @@ def _unnamed(stream: uuid.UUID) -> list[int]:
     named: set[int] = set()
     for ids in BackupSet.objects.filter(stream=stream).exclude(state__in=GONE).values_list("blob_ids", flat=True):
         named |= idset.unpacked(bytes(ids))
-    stored = list(Blob.objects.filter(stream=stream, state=Blob.State.STORED, hot=False).values_list("id", "kind", "made_by__state"))
-    unnamed = [
-        ident
-        for ident, kind, made_by in stored
-        if (kind in (Blob.Kind.BODY, Blob.Kind.ENVELOPE) and made_by in GONE) or (kind == Blob.Kind.BLOB and ident not in named)
-    ]
-    aside = {ident for ident, kind, _ in stored if kind == Blob.Kind.ASIDE}
+    there = (Blob.State.STORED, Blob.State.INTENDED)
+    rows = Blob.objects.filter(stream=stream, state__in=there, hot=False).values_list("id", "kind", "made_by__state", "state")
+    # An envelope that was perhaps put before its process was killed goes with its set too, for its body does.
+    own = [ident for ident, kind, made_by, _ in rows if kind in (Blob.Kind.BODY, Blob.Kind.ENVELOPE) and made_by in GONE]
+    stored = [(ident, kind) for ident, kind, _, state in rows if state == Blob.State.STORED]
+    unnamed = [*own, *(ident for ident, kind in stored if kind == Blob.Kind.BLOB and ident not in named)]
+    aside = {ident for ident, kind in stored if kind == Blob.Kind.ASIDE}
     return [*unnamed, *(_pointless(aside, set(unnamed)) if aside else ())]
 
 

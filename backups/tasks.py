@@ -108,10 +108,12 @@ def prune() -> str:
 def verify() -> str:
     """Reads on with tonight's share of each location, and mends what is wrong: some minutes at a time, in the worker cluster."""
     heartbeats.beat(WORKER)
-    wanted = verifying.Wanted(seconds=VERIFY_SECONDS)
+    vault, wanted = vaults.from_settings(), verifying.Wanted(seconds=VERIFY_SECONDS)
+    if not verifying.anything_to_do(vault):
+        return "tonight's share is read"
     with actors.acting("worker", reason="every stored byte is read again", source="verify"):
         try:
-            turns = verifying.carry_out(vaults.from_settings(), wanted, progress=lambda _: heartbeats.beat(WORKER))
+            turns = verifying.carry_out(vault, wanted, progress=lambda _: heartbeats.beat(WORKER))
         except Busy as busy:
             return str(busy)
     heartbeats.beat(WORKER)

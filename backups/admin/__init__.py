@@ -1,6 +1,20 @@
 """Locations, sets, nights, the policy, purges, stored objects and the queue, as people see and steer them."""
 
-from backups.admin import hot, item_exports, kept, live_restores, locations, objects, policies, purges, queue, retention, runs, sets
+from backups.admin import (
+    hot,
+    item_exports,
+    kept,
+    live_restores,
+    locations,
+    objects,
+    policies,
+    purges,
+    queue,
+    retention,
+    runs,
+    sets,
+    verification,
+)
 
 __all__ = [
     "hot",
@@ -15,4 +29,5 @@ __all__ = [
     "retention",
     "runs",
     "sets",
+    "verification",
 ]

@@ -57,6 +57,9 @@ class VerificationPass(models.Model):
     mended = models.PositiveIntegerField(default=0)
     left = models.PositiveIntegerField(default=0)
     unknown = models.PositiveIntegerField(default=0)
+    stored_objects = models.PositiveBigIntegerField(default=0, help_text="What was there, and was read again from time to time.")
+    stored_bytes = models.PositiveBigIntegerField(default=0)
+    in_time = models.PositiveBigIntegerField(default=0, help_text="Of these objects those that were checked within the period.")
     oldest_at = models.DateTimeField(null=True, help_text="The oldest check of any object there, after it.")
     trouble = models.CharField(max_length=500, blank=True)
 

@@ -30,10 +30,10 @@ from backups.models import Blob, Copy, Damage, VerificationPass
 from backups.slots import night_of
 from backups.stores.contract import StoreError
 from backups.vault import Vault
-from backups.verification import documents, due, hot_objects, mending, stored, strangers
+from backups.verification import damages, documents, due, hot_objects, mending, stored, strangers
 from backups.verification.due import Share
 from backups.verification.reading import OutOfReach, judge
-from backups.verification.stored import Standing
+from backups.verification.stored import Standing, Stock
 
 LEASE = "verify"
 WORKERS = 4
@@ -114,6 +114,13 @@ def _mend_formats(vault: Vault, wanted: Wanted) -> int:
     return sum(documents.mend_format_file(vault, place) for place in lacking)
 
 
+def anything_to_do(vault: Vault) -> bool:
+    """Whether tonight's pass is still to be ended somewhere, or damage waits that could be mended."""
+    night = night_of(vault.clock(), vault.zone)
+    ended = set(VerificationPass.objects.filter(night=night, ended_at__isnull=False).values_list("location", flat=True))
+    return any(place.location.pk not in ended for place in vault.places) or Damage.objects.open().filter(beyond_at=None).exists()
+
+
 class _Work:
     """One turn under way."""
 
@@ -174,12 +181,13 @@ class _Work:
         night = night_of(now, self.vault.zone)
         found = VerificationPass.objects.filter(location=place.location, night=night).first()
         if found is None:
-            share = share_of(place, now)
-            about = {"started_at": now, "turn_at": now, "allowed": share.bytes}
+            stock = stored.stock(place.location, now)
+            share = due.share(stock.due_in, place.location.nightly_bytes)
+            about = {"started_at": now, "turn_at": now, "allowed": share.bytes, **_said_of(stock)}
             found = VerificationPass.objects.create(location=place.location, night=night, **about)
             self.first_turn = True
             _tell_behind(place, share, now)
-        self.turns[place.name].behind = behind(place)
+        self.turns[place.name].behind = damages.late_text(place.location)
         return found
 
     def _list(self, place: Place, night: VerificationPass, turn: Turn) -> None:
@@ -317,13 +325,15 @@ class _Work:
 
     def close(self, place: Place, began: datetime) -> None:
         turn, now = self.turns[place.name], self.vault.clock()
-        damages = Damage.objects.filter(location=place.location)
+        here = Damage.objects.filter(location=place.location)
         if self.wanted.streams is not None:
-            damages = damages.filter(stream__in=self.wanted.streams)
-        turn.found, turn.mended = damages.filter(found_at__gte=began).count(), damages.filter(mended_at__gte=began).count()
-        turn.left, turn.beyond = damages.open().count(), damages.open().filter(beyond_at__isnull=False).count()
+            here = here.filter(stream__in=self.wanted.streams)
+        turn.found, turn.mended = here.filter(found_at__gte=began).count(), here.filter(mended_at__gte=began).count()
+        turn.left, turn.beyond = here.open().count(), here.open().filter(beyond_at__isnull=False).count()
         oldest = stored.oldest(place.location)
         said = {"found": F("found") + turn.found, "mended": F("mended") + turn.mended, "left": turn.left, "oldest_at": oldest}
+        if turn.finished:
+            said |= _said_of(stored.stock(place.location, now))
         night = night_of(began, self.vault.zone)
         VerificationPass.objects.filter(location=place.location, night=night).update(turn_at=now, **said)
         _tell_late(place, oldest, now)
@@ -353,15 +363,8 @@ class _reader:  # noqa: N801  (used as a function)
             self._executor.shutdown(cancel_futures=True)
 
 
-def share_of(place: Place, now: datetime) -> Share:
-    """Tonight's share at the location."""
-    return due.share(stored.stock(place.location, now).due_in, place.location.nightly_bytes)
-
-
-def behind(place: Place) -> str:
-    """What the open finding says, when the location's limit is too low or its checks are late; empty else."""
-    found = findings.open_findings().filter(kind=Kind.VERIFICATION_LATE, subject=findings.name_of(place.location)).first()
-    return found.text if found else ""
+def _said_of(stock: Stock) -> dict[str, int]:
+    return {"stored_objects": stock.objects, "stored_bytes": stock.bytes, "in_time": stock.in_time}
 
 
 def _tell_behind(place: Place, share: Share, now: datetime) -> None:
@@ -372,13 +375,13 @@ def _tell_behind(place: Place, share: Share, now: datetime) -> None:
             f"days: a round takes {share.nights} nights, and {in_units(share.asked)} a night are asked for. Allow more, or a longer period."
         )
         findings.open_finding(Kind.VERIFICATION_LATE, subject=location, customer=None, text=text, now=now)
-    elif behind(place):
+    elif damages.late_text(location):
         findings.close_as_mended(Kind.VERIFICATION_LATE, subject=location, resolution="The night's share is enough.", now=now)
 
 
 def _tell_late(place: Place, oldest: datetime | None, now: datetime) -> None:
     """A day's grace: the last night's pass may still be going on."""
     location = place.location
-    if oldest is not None and oldest < now - timedelta(days=location.recheck_days) - DAY and not behind(place):
+    if oldest is not None and oldest < now - timedelta(days=location.recheck_days) - DAY and not damages.late_text(location):
         text = f"{location.name}: the oldest check is of {oldest:%Y-%m-%d}, and promised is one within {location.recheck_days} days."
         findings.open_finding(Kind.VERIFICATION_LATE, subject=location, customer=None, text=text, now=now)

@@ -149,6 +149,12 @@ def _seconds(damage: Damage) -> str:
     return f"{damage.name} (segment {segment.number}, with the changes up to {segment.until:%Y-%m-%d %H:%M:%S} UTC)"
 
 
+def late_text(location: Location) -> str:
+    """What the open finding says, when the location's limit is too low or its checks are late; empty else."""
+    found = findings.open_findings().filter(kind=Kind.VERIFICATION_LATE, subject=findings.name_of(location)).first()
+    return found.text if found else ""
+
+
 def _has_finding(subject: str) -> bool:
     return findings.open_findings().filter(kind=Kind.OBJECT_DAMAGED, subject=subject).exists()
 
