@@ -11,6 +11,7 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFiel
 
 from audit.admin import BackOfficeAdmin
 from audit.decisions import Decision, ReasonForm, decide
+from audit.moments import length
 from audit.sizes import in_units
 from backups.errors import BackupError
 from backups.models import Location, VerificationPass
@@ -92,4 +93,4 @@ def _in_words(location: Location, newest: VerificationPass, days: int) -> str:
     speed = newest.bytes_read / newest.seconds if newest.seconds > 1 and newest.bytes_read else None
     cost: Cost = monthly(newest.stored_objects, newest.stored_bytes, days=days, speed=speed, price=location.read_price)
     money = f", {cost.money}" if cost.money is not None else ""
-    return f"within {days} days: {in_units(cost.bytes)}, {cost.requests} requests, about {cost.hours:.1f} hours{money}."
+    return f"within {days} days: {in_units(cost.bytes)}, {cost.requests} requests, about {length(cost.time)}{money}."

@@ -17,6 +17,7 @@ from django.urls import reverse
 from audit import clock
 from audit.admin import BackOfficeAdmin, UncountedPaginator, code, display, moment, size
 from audit.badges import badge
+from audit.moments import length
 from audit.sizes import in_units
 from backups.admin.charts import Shape, counts
 from backups.models import Damage, Location, UnknownObject, VerificationPass
@@ -39,6 +40,7 @@ class Shown:
     standing: str
     next_due: datetime | None
     cost: Cost | None
+    time: str
     measured: bool
     read: tuple[Shape, ...]
     found: tuple[Shape, ...]
@@ -56,13 +58,15 @@ def shown(location: Location, now: datetime, *, may_change: bool) -> Shown:
     kind, standing = _standing(newest, damaged, late)
     read, found = _charts(passes, now.date())
     speed = speed_of(passes)
+    cost = cost_of(location, newest, speed)
     return Shown(
         location=location,
         newest=newest,
         kind=kind,
         standing=standing,
         next_due=newest.oldest_at + timedelta(days=location.recheck_days) if newest and newest.oldest_at else None,
-        cost=cost_of(location, newest, speed),
+        cost=cost,
+        time=length(cost.time) if cost else "",
         measured=speed is not None,
         read=read,
         found=found,
@@ -89,11 +93,10 @@ def speed_of(passes: Sequence[VerificationPass]) -> float | None:
     return read / seconds if seconds > 1 and read else None
 
 
-def cost_of(location: Location, newest: VerificationPass | None, speed: float | None, days: int | None = None) -> Cost | None:
+def cost_of(location: Location, newest: VerificationPass | None, speed: float | None) -> Cost | None:
     if newest is None:
         return None
-    period = days or location.recheck_days
-    return monthly(newest.stored_objects, newest.stored_bytes, days=period, speed=speed, price=location.read_price)
+    return monthly(newest.stored_objects, newest.stored_bytes, days=location.recheck_days, speed=speed, price=location.read_price)
 
 
 def _charts(passes: Sequence[VerificationPass], today: date) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:

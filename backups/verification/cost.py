@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 DAYS = 30
@@ -15,11 +16,11 @@ ASSUMED_SPEED = 20 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Bytes and requests a month, the hours that it takes, and what it costs where a price of a GiB is known."""
+    """Bytes and requests a month, the time that it takes, and what it costs where a price of a GiB is known."""
 
     bytes: int
     requests: int
-    hours: float
+    time: timedelta
     money: Decimal | None
 
 
@@ -28,4 +29,4 @@ def monthly(objects: int, size: int, *, days: int, speed: float | None, price: D
     read, rounds = size * DAYS // days, DAYS / days
     requests = round(objects * rounds) + DAYS * (objects // NAMES + 1)
     money = None if price is None else (price * read / GIB).quantize(Decimal("0.01"))
-    return Cost(read, requests, read / (speed or ASSUMED_SPEED) / 3600, money)
+    return Cost(read, requests, timedelta(seconds=read / (speed or ASSUMED_SPEED)), money)

@@ -94,9 +94,9 @@ def _what_is_wrong(turns: list[Turn], mend: bool) -> str:
     unknown = sum(turn.unknown for turn in turns)
     told = []
     if left - beyond:
-        told.append(f"{left - beyond} objects are not as they should be" + ("" if mend else ": run it with --mend"))
+        told.append(f"{left - beyond} copies are not as they should be" + ("" if mend else ": run it with --mend"))
     if beyond:
-        told.append(f"{beyond} are whole at no location: the findings in the admin name every restore point that this hits")
+        told.append(f"{beyond} copies are of objects that no location has whole: the findings name every restore point that this hits")
     if unknown:
         told.append(f"{unknown} objects are known to nobody: see Findings")
     if any(turn.trouble or turn.waits or not turn.finished for turn in turns):
