@@ -74,6 +74,9 @@ class Event(StrEnum):
     PRUNE_DECIDED = "prune:decided"
     PRUNED = "prune:done"
     SET_DAMAGED = "set:damaged"
+    SET_MENDED = "set:mended"
+    OBJECT_LOST = "object:lost"
+    LOCATION_CHANGED = "location:changed"
     CLOCK_CLEARED = "clock:cleared"
     PURGED = "content:purged"
     FINDING_OPENED = "finding:opened"
@@ -139,6 +142,9 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.PRUNE_DECIDED: frozenset({"sets", "policy", "version"}),
     Event.PRUNED: frozenset({"sets", "objects", "bytes"}),
     Event.SET_DAMAGED: frozenset({"set"}),
+    Event.SET_MENDED: frozenset({"set"}),
+    Event.OBJECT_LOST: frozenset({"location", "object"}),
+    Event.LOCATION_CHANGED: frozenset({"location", "days", "bytes", "price"}),
     Event.CLOCK_CLEARED: frozenset({"until", "doubts"}),
     Event.PURGED: frozenset({"purge", "items", "history", "files", "bytes"}),
     Event.FINDING_OPENED: frozenset({"kind", "due"}),

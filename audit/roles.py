@@ -27,6 +27,7 @@ OF_CUSTOMERS = tuple(f"l2l_subscriptions.view_{model}" for model in ("customer",
 OF_BACKUPS = tuple(
     f"l2l_backups.view_{model}" for model in ("location", "backupset", "retentionlook", "run", "blob", "copy", "itemexport", "hotstate")
 )
+OF_VERIFICATION = tuple(f"l2l_backups.view_{model}" for model in ("verificationpass", "damage", "unknownobject"))
 OF_QUEUE = tuple(f"django_q.view_{model}" for model in ("schedule", "ormq", "failure"))
 OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_backups.view_itemexport", "l2l_backups.view_hotstate")
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
@@ -82,6 +83,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         "l2l_audit.change_finding",
         *OF_CUSTOMERS,
         *OF_BACKUPS,
+        *OF_VERIFICATION,
+        "l2l_backups.change_location",
         *OF_QUEUE,
         SEES_SCHEMA,
         EVERY_CUSTOMER,
@@ -104,6 +107,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_FINDINGS,
         *OF_CUSTOMERS,
         *OF_BACKUPS,
+        *OF_VERIFICATION,
         *OF_EVIDENCE,
         SEES_SCHEMA,
         *OF_QUEUE,

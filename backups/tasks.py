@@ -10,6 +10,7 @@ from django.conf import settings
 from audit import actors, evidence
 from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
+from backups.errors import Busy
 from backups.hot import removal, shipper
 from backups.keys import former, keeping
 from backups.live_restore import carrying_out
@@ -20,8 +21,10 @@ from backups.purge import looks
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
 from backups.vault import Vault
+from backups.verification import carrying_out as verifying
+from backups.verification import setting_aside
 
-TURN_SECONDS = 20.0
+TURN_SECONDS, VERIFY_SECONDS = 20.0, 240.0
 
 
 def look() -> None:
@@ -101,6 +104,30 @@ def prune() -> str:
         done = pruning.carry_out(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
     heartbeats.beat(DESTROYER)
     return f"{done.sets} sets let go, {done.objects} objects removed, {len(done.left)} left"
+
+
+def verify() -> str:
+    """Reads on with tonight's share of each location, and mends what is wrong: some minutes at a time, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    vault, wanted = vaults.from_settings(), verifying.Wanted(seconds=VERIFY_SECONDS)
+    if not verifying.anything_to_do(vault):
+        return "tonight's share is read"
+    with actors.acting("worker", reason="every stored byte is read again", source="verify"):
+        try:
+            turns = verifying.carry_out(vault, wanted, progress=lambda _: heartbeats.beat(WORKER))
+        except Busy as busy:
+            return str(busy)
+    heartbeats.beat(WORKER)
+    return "; ".join(f"{one.location}: {one.objects} read, {one.found} wrong, {one.mended} mended, {one.left} left" for one in turns)
+
+
+def expire_set_aside() -> str:
+    """Damaged bytes that were set aside long enough leave: hourly, where credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    with actors.acting("destroyer", reason="set aside long enough", source="expire_set_aside"):
+        vault = vaults.from_settings()
+        gone, left = setting_aside.expire(vault, vault.usable()[0], vault.clock())
+    return f"{gone} gone, {len(left)} left"
 
 
 def purge() -> str:

@@ -1,6 +1,21 @@
 """Locations, sets, nights, the policy, purges, stored objects and the queue, as people see and steer them."""
 
-from backups.admin import hot, item_exports, kept, keys, live_restores, locations, objects, policies, purges, queue, retention, runs, sets
+from backups.admin import (
+    hot,
+    item_exports,
+    kept,
+    keys,
+    live_restores,
+    locations,
+    objects,
+    policies,
+    purges,
+    queue,
+    retention,
+    runs,
+    sets,
+    verification,
+)
 
 __all__ = [
     "hot",
@@ -16,4 +31,5 @@ __all__ = [
     "retention",
     "runs",
     "sets",
+    "verification",
 ]

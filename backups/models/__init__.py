@@ -10,6 +10,7 @@ from backups.models.recovery import RecoveredStream, Recovery
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
 from backups.models.runs import Act, Heartbeat, Run
+from backups.models.verification import Damage, ServiceObject, UnknownObject, VerificationPass
 
 __all__ = [
     "Act",
@@ -19,6 +20,7 @@ __all__ = [
     "Chunk",
     "ClockMark",
     "Copy",
+    "Damage",
     "DoomedFile",
     "EscrowDrill",
     "Heartbeat",
@@ -44,9 +46,12 @@ __all__ = [
     "Run",
     "Segment",
     "SegmentCopy",
+    "ServiceObject",
     "Slot",
     "StoredFile",
     "StreamQuerySet",
     "TermLook",
     "Timeline",
+    "UnknownObject",
+    "VerificationPass",
 ]

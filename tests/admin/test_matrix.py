@@ -99,6 +99,9 @@ MODELS = {
     "l2l_backups_hotstate": Model(OWN),
     "l2l_backups_itemexport": Model(OWN),
     "l2l_backups_location": Model(BACKUPS),
+    "l2l_backups_verificationpass": Model(BACKUPS),
+    "l2l_backups_damage": Model(BACKUPS),
+    "l2l_backups_unknownobject": Model(BACKUPS),
     "l2l_backups_blob": Model(BACKUPS),
     "l2l_backups_copy": Model(BACKUPS),
     "l2l_backups_backuppolicy": Model(ALL_CUSTOMERS),
@@ -133,6 +136,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_backupset_kept": (OWN, NOBODY),
     "l2l_backups_retentionlook_clear_clock": (OPERATORS, OPERATORS),
     "l2l_backups_run_act": (OPERATORS, OPERATORS),
+    "l2l_backups_location_reading": (OPERATORS, OPERATORS),
     "l2l_subscriptions_legalhold_postpone": (frozenset({"root", "ada", "olga"}),) * 2,
     "l2l_subscriptions_legalhold_ask_for_release": (MANAGED, MANAGED),
     # Asked for by ada, for her own customer and for another.
