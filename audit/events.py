@@ -56,9 +56,11 @@ class Event(StrEnum):
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
     PROOF_FAILED = "proof:failed"
+    SCHEMA_CHANGED = "schema:changed"
     HOT_UNLED = "hot:unled"
     HOT_STOPPED = "hot:stopped"
     TIMELINE_BEGUN = "timeline:begun"
+    RECOVERED = "service:recovered"
     RUN_ASKED = "run:asked"
     RUN_HASTENED = "run:hastened"
     RUN_RETRIED = "run:retried"
@@ -72,6 +74,9 @@ class Event(StrEnum):
     PRUNE_DECIDED = "prune:decided"
     PRUNED = "prune:done"
     SET_DAMAGED = "set:damaged"
+    SET_MENDED = "set:mended"
+    OBJECT_LOST = "object:lost"
+    LOCATION_CHANGED = "location:changed"
     CLOCK_CLEARED = "clock:cleared"
     PURGED = "content:purged"
     TEST_RESTORED = "test-restore:done"
@@ -81,6 +86,13 @@ class Event(StrEnum):
     FINDING_TAKEN = "finding:taken"
     FINDING_POSTPONED = "finding:postponed"
     FINDING_CLOSED = "finding:closed"
+    KEYS_CHANGED = "keys:changed"
+    KEYS_WRAPPED = "keys:wrapped"
+    KEYS_REMOVED = "keys:former-removed"
+    MASTER_DESTROYED = "keys:master-destroyed"
+    KEY_RENEWED = "key:renewed"
+    KIT_MADE = "kit:made"
+    ESCROW_DRILLED = "escrow:drilled"
     REQUESTED = "request:made"
     APPROVED = "request:approved"
     REQUEST_REFUSED = "request:refused"
@@ -115,9 +127,11 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
     Event.PROOF_FAILED: frozenset({"night", "set", "altered", "unknown", "back", "gone", "chain"}),
+    Event.SCHEMA_CHANGED: frozenset({"version", "digest", "migrations", "rows", "left", "lost", "without_sets", "watched"}),
     Event.HOT_UNLED: frozenset({"seconds", "segment"}),
     Event.HOT_STOPPED: frozenset({"segment"}),
     Event.TIMELINE_BEGUN: frozenset({"timeline", "forks"}),
+    Event.RECOVERED: frozenset({"location", "back", "ended", "not_back", "seconds", "stopped"}),
     Event.RUN_ASKED: _OF_RUNS,
     Event.RUN_HASTENED: _OF_RUNS,
     Event.RUN_RETRIED: _OF_RUNS,
@@ -131,6 +145,9 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.PRUNE_DECIDED: frozenset({"sets", "policy", "version"}),
     Event.PRUNED: frozenset({"sets", "objects", "bytes"}),
     Event.SET_DAMAGED: frozenset({"set"}),
+    Event.SET_MENDED: frozenset({"set"}),
+    Event.OBJECT_LOST: frozenset({"location", "object"}),
+    Event.LOCATION_CHANGED: frozenset({"location", "days", "bytes", "price"}),
     Event.CLOCK_CLEARED: frozenset({"until", "doubts"}),
     Event.PURGED: frozenset({"purge", "items", "history", "files", "bytes"}),
     Event.TEST_RESTORED: frozenset({"set", "tier", "location", "result", "sha256"}),
@@ -140,6 +157,13 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.FINDING_TAKEN: frozenset({"owner"}),
     Event.FINDING_POSTPONED: frozenset({"due"}),
     Event.FINDING_CLOSED: frozenset({"kind"}),
+    Event.KEYS_CHANGED: frozenset({"deed", "wrapping", "recipient", "recipients", "approved_by"}),
+    Event.KEYS_WRAPPED: frozenset({"wrapping", "keys", "left"}),
+    Event.KEYS_REMOVED: frozenset({"wrapping", "objects", "left"}),
+    Event.MASTER_DESTROYED: frozenset({"files", "wrapping"}),
+    Event.KEY_RENEWED: frozenset({"number", "wrapping"}),
+    Event.KIT_MADE: frozenset({"wrapping", "escrow"}),
+    Event.ESCROW_DRILLED: frozenset({"recipient", "result", "keys", "opened", "objects", "failed", "missing"}),
     Event.REQUESTED: _OF_REQUESTS,
     Event.APPROVED: _OF_REQUESTS,
     Event.REQUEST_REFUSED: _OF_REQUESTS,

@@ -4,6 +4,7 @@ from backups.admin import (
     hot,
     item_exports,
     kept,
+    keys,
     live_restores,
     locations,
     objects,
@@ -14,12 +15,14 @@ from backups.admin import (
     runs,
     sets,
     test_restores,
+    verification,
 )
 
 __all__ = [
     "hot",
     "item_exports",
     "kept",
+    "keys",
     "live_restores",
     "locations",
     "objects",
@@ -30,4 +33,5 @@ __all__ = [
     "runs",
     "sets",
     "test_restores",
+    "verification",
 ]
