@@ -13,7 +13,7 @@ from tests.home import Home
 
 pytestmark = pytest.mark.slow
 
-KILLS = 4
+KILLS = 3
 
 
 def test_killed_tests_leave_no_scratch_and_no_half_of_a_result(tmp_path: Path) -> None:
