@@ -60,6 +60,7 @@ class Event(StrEnum):
     HOT_UNLED = "hot:unled"
     HOT_STOPPED = "hot:stopped"
     TIMELINE_BEGUN = "timeline:begun"
+    RECOVERED = "service:recovered"
     RUN_ASKED = "run:asked"
     RUN_HASTENED = "run:hastened"
     RUN_RETRIED = "run:retried"
@@ -73,12 +74,25 @@ class Event(StrEnum):
     PRUNE_DECIDED = "prune:decided"
     PRUNED = "prune:done"
     SET_DAMAGED = "set:damaged"
+    SET_MENDED = "set:mended"
+    OBJECT_LOST = "object:lost"
+    LOCATION_CHANGED = "location:changed"
     CLOCK_CLEARED = "clock:cleared"
     PURGED = "content:purged"
+    TEST_RESTORED = "test-restore:done"
+    TEST_NOT_DONE = "test-restore:not-done"
+    TEST_SIGNED_OFF = "test-restore:signed-off"
     FINDING_OPENED = "finding:opened"
     FINDING_TAKEN = "finding:taken"
     FINDING_POSTPONED = "finding:postponed"
     FINDING_CLOSED = "finding:closed"
+    KEYS_CHANGED = "keys:changed"
+    KEYS_WRAPPED = "keys:wrapped"
+    KEYS_REMOVED = "keys:former-removed"
+    MASTER_DESTROYED = "keys:master-destroyed"
+    KEY_RENEWED = "key:renewed"
+    KIT_MADE = "kit:made"
+    ESCROW_DRILLED = "escrow:drilled"
     REQUESTED = "request:made"
     APPROVED = "request:approved"
     REQUEST_REFUSED = "request:refused"
@@ -117,6 +131,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.HOT_UNLED: frozenset({"seconds", "segment"}),
     Event.HOT_STOPPED: frozenset({"segment"}),
     Event.TIMELINE_BEGUN: frozenset({"timeline", "forks"}),
+    Event.RECOVERED: frozenset({"location", "back", "ended", "not_back", "seconds", "stopped"}),
     Event.RUN_ASKED: _OF_RUNS,
     Event.RUN_HASTENED: _OF_RUNS,
     Event.RUN_RETRIED: _OF_RUNS,
@@ -130,12 +145,25 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.PRUNE_DECIDED: frozenset({"sets", "policy", "version"}),
     Event.PRUNED: frozenset({"sets", "objects", "bytes"}),
     Event.SET_DAMAGED: frozenset({"set"}),
+    Event.SET_MENDED: frozenset({"set"}),
+    Event.OBJECT_LOST: frozenset({"location", "object"}),
+    Event.LOCATION_CHANGED: frozenset({"location", "days", "bytes", "price"}),
     Event.CLOCK_CLEARED: frozenset({"until", "doubts"}),
     Event.PURGED: frozenset({"purge", "items", "history", "files", "bytes"}),
+    Event.TEST_RESTORED: frozenset({"set", "tier", "location", "result", "sha256"}),
+    Event.TEST_NOT_DONE: frozenset({"tier", "location", "why"}),
+    Event.TEST_SIGNED_OFF: frozenset({"test", "result"}),
     Event.FINDING_OPENED: frozenset({"kind", "due"}),
     Event.FINDING_TAKEN: frozenset({"owner"}),
     Event.FINDING_POSTPONED: frozenset({"due"}),
     Event.FINDING_CLOSED: frozenset({"kind"}),
+    Event.KEYS_CHANGED: frozenset({"deed", "wrapping", "recipient", "recipients", "approved_by"}),
+    Event.KEYS_WRAPPED: frozenset({"wrapping", "keys", "left"}),
+    Event.KEYS_REMOVED: frozenset({"wrapping", "objects", "left"}),
+    Event.MASTER_DESTROYED: frozenset({"files", "wrapping"}),
+    Event.KEY_RENEWED: frozenset({"number", "wrapping"}),
+    Event.KIT_MADE: frozenset({"wrapping", "escrow"}),
+    Event.ESCROW_DRILLED: frozenset({"recipient", "result", "keys", "opened", "objects", "failed", "missing"}),
     Event.REQUESTED: _OF_REQUESTS,
     Event.APPROVED: _OF_REQUESTS,
     Event.REQUEST_REFUSED: _OF_REQUESTS,

@@ -28,6 +28,7 @@ from backups.leases import Held
 from backups.manifest import FORMAT, Part, body_lines
 from backups.models import BackupSet, Blob, Location
 from backups.placing import WORKERS, Errand, Lane
+from backups.recovery.state import refuse_under_way
 from backups.retention import Stored, Term, aged
 from backups.sealing import Sealed, StreamKey, seal
 from backups.slots import month_of, night_of, week_of
@@ -75,6 +76,7 @@ def back_up(
     on the way is named in the outcome; what it misses is owed to it. `workers` 0 does everything in this thread; `policy` is the number of
     the policy's version that asks for the set, None when a person does.
     """
+    refuse_under_way(stream.id)
     # Whoever asked may find, once the lease is ours, that the set is not wanted any more.
     wanted = partial(progress, "looking at the locations")
     with leases.holding(leases.lease_name(stream.id), doing="backup", clock=vault.clock, wanted=wanted) as lease:
@@ -275,7 +277,7 @@ def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit, verdict: Verd
         if backup_set.complete_at is None:
             raise NoLocation("The set is whole at no location.")
         backup_set.state, backup_set.ended_at = BackupSet.State.MADE, vault.clock()
-        _date(vault, backup_set)
+        note_age(vault, backup_set)
         save(backup_set, "complete_at", "protected_at", "state", "ended_at", "goes_at", "kept_why", "kept_policy")
         if give_back:
             leases.release(deposit.lease)
@@ -283,7 +285,7 @@ def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit, verdict: Verd
     return whole_at
 
 
-def _date(vault: Vault, backup_set: BackupSet) -> None:
+def note_age(vault: Vault, backup_set: BackupSet) -> None:
     """When its age alone lets it go. What it is chosen for later is recorded then (`backups/prune/`)."""
     policy = vault.in_force(backup_set.started_at)
     if policy is not None:

@@ -34,6 +34,7 @@ from backups.hot.removed import Record
 from backups.hot.sections import FileEntry
 from backups.locations import Place
 from backups.manifest import BadManifest, Part
+from backups.moments.nothing import NO_SET, NothingYet, beginning
 from backups.moments.reader import JOURNAL, SCHEMA, MomentReader
 from backups.moments.workspace import ROWS_AT_ONCE, Workspace
 from backups.read_leases import Reading, staying
@@ -52,20 +53,23 @@ def open_moment(
     *,
     wants: Callable[[Part], bool] = lambda _: True,
     progress: Progress = lambda _: None,
+    from_nothing: bool = False,
 ) -> MomentReader:
     """The stream's state at that moment (None: the newest second that is covered), from the newest set that leads there; when that is
-    damaged, from an older one. Only what is wanted is made ready, and so checked, at once. The caller closes it.
+    damaged, from an older one, and with `from_nothing` from the segments alone. Only what is wanted is made ready, and so checked, at once.
+    The caller closes it.
 
     Raises `NoSet`, `NotCovered`, `Gap`, `NowhereWhole`, `BadManifest`, `KeysMissing`, `NoLocation`.
     """
     sets = staying(find_sets(places, stream, vault.fingerprint, notes))
-    choose(sets, None, notes)  # says what is wrong when there is none
+    if not (from_nothing and not sets):
+        choose(sets, None, notes)  # says what is wrong when there is none
     forks = find_forks(places, vault.fingerprint, notes)
     on = timelines.newest(forks) if at is None else timelines.in_force(forks, at)
     segments, record = _segments_up_to(places, forks, on, notes), find_removed(places, vault.fingerprint, notes)
     question = _Question(vault, tuple(places), stream, at, on, forks, segments, record, notes, progress)
     first: Exception | None = None
-    for found in _bases(sets, on, at):
+    for found in [*_bases(sets, on, at), *([beginning()] if from_nothing else [])]:
         try:
             return _made(question, found, wants)
         except (NowhereWhole, BadManifest) as problem:
@@ -133,7 +137,7 @@ class _Question:
 def _made(question: _Question, found: FoundSet, wants: Callable[[Part], bool]) -> MomentReader:
     held = Reading(found.id, "any second", question.vault.clock)
     try:
-        base = open_set(question.places, question.vault.keys, question.stream, found, question.notes, keep=held.keep)
+        base = _opened_base(question, found, held)
         workspace = Workspace(question.vault.spool, SCHEMA, on_close=held.release)
     except BaseException:
         held.release()
@@ -143,6 +147,12 @@ def _made(question: _Question, found: FoundSet, wants: Callable[[Part], bool]) -
     except BaseException:
         workspace.close()
         raise
+
+
+def _opened_base(question: _Question, found: FoundSet, held: Reading) -> SetReader:
+    if found.id == NO_SET:
+        return NothingYet(question.places, question.vault.keys, question.stream, found, question.notes)
+    return open_set(question.places, question.vault.keys, question.stream, found, question.notes, keep=held.keep)
 
 
 @dataclass
