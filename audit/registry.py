@@ -50,10 +50,11 @@ class Protected:
     @property
     def parents(self) -> list[list[str]]:
         """Its foreign keys to protected models of the same kind of stream: [column, `app.model`, column there]."""
-        found = []
+        former = _former.get()
+        found, known = [], _protected if former is None else {one.model: one for one in former}
         fields: Iterable[Any] = self.model._meta.concrete_fields
         for field in fields:
-            parent = _protected.get(field.related_model) if field.is_relation else None
+            parent = known.get(field.related_model) if field.is_relation else None
             if parent is not None and bool(parent.customer) == bool(self.customer):
                 found.append([str(field.column), parent.label, str(field.target_field.column)])
         return found

@@ -16,11 +16,11 @@ from django.apps.registry import Apps
 from django.db.models import Exists, OuterRef, Q, Subquery
 
 from audit import registry
-from audit.models import Stream
+from audit.models import JournalRow, SchemaVersion, Stream
 from audit.registry import Protected
 from backups import run_acts
 from backups.errors import BackupError
-from backups.models import BackupSet
+from backups.models import Act, BackupSet
 from backups.nightly import back_up
 from backups.vault import Vault
 
@@ -96,11 +96,15 @@ def refuse_uncovered(streams: Sequence[Uncovered]) -> None:
         )
 
 
-def ask_behind(version: int, now: datetime) -> int:
-    """A set of every stream is due, for the first time with the new columns; returns how many. Frozen customers' final sets are theirs.
-    Stands inside `audit.acting(...)`."""
-    asked = 0
-    for stream in Stream.objects.filter(frozen_at=None).values_list("pk", flat=True):
-        run_acts.ask(stream, now, reason=f"schema version {version}")
-        asked += 1
-    return asked
+def ask_behind(version: SchemaVersion, now: datetime) -> int:
+    """A set is due, the first one with the new columns, of every stream that had changes before and that has no such set, nor was asked for
+    one; returns how many. Frozen customers' final sets are theirs. Safe to repeat. Stands inside `audit.acting(...)`."""
+    reason = f"schema version {version.number}"
+    older = JournalRow.objects.filter(stream=OuterRef("pk"), written_at__lte=version.at)
+    asked = Act.objects.filter(run__stream=OuterRef("pk"), reason=reason)
+    made = BackupSet.objects.filter(stream=OuterRef("pk"), state=BackupSet.State.MADE, started_at__gte=version.at)
+    streams = Stream.objects.filter(Exists(older), ~Exists(asked), ~Exists(made), frozen_at=None)
+    due = list(streams.order_by("name").values_list("pk", flat=True))
+    for stream in due:
+        run_acts.ask(stream, now, reason=reason)
+    return len(due)

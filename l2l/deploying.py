@@ -15,7 +15,7 @@ from django.db import connections
 import audit
 from audit import clock, findings, journal_proof, registry
 from audit.journal_proof import Misfit
-from audit.models import JournalRow
+from audit.models import SchemaVersion
 from audit.schema import changing, former, versions
 from audit.schema.describing import described
 from audit.schema.former import Plan
@@ -43,10 +43,19 @@ def migrate(*, without_sets: str, tell: Tell) -> None:
 
 
 def settle(tell: Tell) -> Iterator[str]:
-    """What the migrations did becomes history, their version is recorded, sets are due; yields what a person should read."""
-    version = changing.end(keyfiles.signer(settings.L2L_KEYS), clock.now(), settings.SOFTWARE_VERSION, tell=tell)
-    if version is None:
+    """What the migrations did becomes history, their version is recorded, sets are due; yields what a person reads. Safe to repeat."""
+    recorded = changing.end(keyfiles.signer(settings.L2L_KEYS), clock.now(), settings.SOFTWARE_VERSION, tell=tell)
+    if recorded is not None:
+        yield from _told(recorded)
+    version = recorded or versions.newest()
+    if version is None or version.number == 1:
         return
+    with audit.acting(ACTOR, reason=f"schema version {version.number}", source=SOURCE):
+        if asked := schema_sets.ask_behind(version, clock.now()):
+            yield f"{asked} sets of schema version {version.number} are due at once: the worker makes them, or 'manage.py backup'."
+
+
+def _told(version: SchemaVersion) -> Iterator[str]:
     document = version.document
     if not document["watched"]:
         with audit.acting(ACTOR, reason=f"schema version {version.number}", source=SOURCE):
@@ -60,10 +69,8 @@ def settle(tell: Tell) -> Iterator[str]:
         yield f"{label}: {count:,} rows differed from history before the migrations and do so still; the nightly proof names them"
     for label, names in document["lost"].items():
         yield f"{label}: older changes cannot be made anew any more ({', '.join(names)}); their heads are signed, sets of before hold them"
-    if version.number > 1 and JournalRow.objects.exists():
-        with audit.acting(ACTOR, reason=f"schema version {version.number}", source=SOURCE):
-            asked = schema_sets.ask_behind(version.number, clock.now())
-        yield f"Schema version {version.number} is recorded. {asked} sets are due at once: the worker makes them, or 'manage.py backup'."
+    if version.number > 1:
+        yield f"Schema version {version.number} is recorded."
 
 
 def _concerns_content(plan: Plan) -> bool:

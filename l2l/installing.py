@@ -24,6 +24,7 @@ from backups.recovery.keys import AnyMaster
 from backups.recovery_kit import put_back_key_files, read_kit
 from backups.stores.contract import StoreError
 from l2l import deploying, schedules
+from l2l.alone import alone
 from l2l.sample import add_sample
 
 LOCATION_README = "l2l/location-readme.txt"
@@ -33,6 +34,11 @@ def install(*, sample: bool, without_sets: str = "", tell: Callable[[str], None]
     """Does each step that is not done yet and yields what a person should read. `without_sets` is a person's reason to run migrations
     though newest changes are in no good set. Raises `BackupError`, `AuditError`; nothing is replaced."""
     settings.L2L_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with alone():
+        yield from _installed(sample=sample, without_sets=without_sets, tell=tell)
+
+
+def _installed(*, sample: bool, without_sets: str, tell: Callable[[str], None]) -> Iterator[str]:
     if sample:
         mark_as_sample()
     new_kit = keyfiles.make_key_files(settings.L2L_KEYS, clock.now().date().isoformat())

@@ -190,7 +190,7 @@ class _Work:
         """Files, catalogue, read-back: what follows the rows. In their transaction."""
         done = uploads.put_all_back(stream, newest, self.vault.spool, self.tell, accept=accept)
         made = rebuilt.rebuild(replace(self.vault), stream, newest, done.files)
-        notes = checking.check(stream, newest, loaded)
+        notes = checking.check(stream, newest, loaded, self.vault.fingerprint)
         keys.go_on_behind(stream)
         return RecoveredStream.objects.create(
             pk=stream,

@@ -10,6 +10,7 @@ from django.db import connection, models
 from audit import journal_proof, registry
 from audit.images import compared
 from audit.models import JournalRow
+from audit.schema import versions
 from backups.errors import ReadBackDiffers
 from backups.hot import timelines
 from backups.purge.recorded import recorded_numbers
@@ -20,12 +21,12 @@ from backups.snapshot import Snapshot
 NAMED = 3
 
 
-def check(stream: uuid.UUID, newest: Newest, loaded: Loaded) -> list[str]:
+def check(stream: uuid.UUID, newest: Newest, loaded: Loaded, fingerprint: str) -> list[str]:
     """Raises `ReadBackDiffers`. What the set's own proof had found broken when it was made is a note: it came back as it was."""
     counted = [*_miscounted(stream, loaded)]
     if counted:
         raise ReadBackDiffers(f"{counted[0]}. Nothing of it was kept.")
-    faults = [*_unlike_history(stream), *_misfits(stream)]
+    faults = [*_unlike_history(stream), *_misfits(stream, fingerprint)]
     if not faults:
         return []
     text = "; ".join(faults[:NAMED])
@@ -56,7 +57,8 @@ def _unlike_history(stream: uuid.UUID) -> Iterator[str]:
                 yield f"{count:,} rows of {protected.label} are {fault.value} against their history"
 
 
-def _misfits(stream: uuid.UUID) -> Iterator[str]:
-    walk = journal_proof.Recomputation(connection, timelines.forks(), purged=recorded_numbers(Snapshot(connection)))
+def _misfits(stream: uuid.UUID, fingerprint: str) -> Iterator[str]:
+    lineage = versions.lineage(fingerprint)
+    walk = journal_proof.Recomputation(connection, timelines.forks(), purged=recorded_numbers(Snapshot(connection)), lineage=lineage)
     for misfit in (*walk.of_stream(stream), *journal_proof.unpaired(connection, stream)):
         yield f"change {misfit.number}: {misfit.what}" if misfit.number else f"{misfit.model} {misfit.history_id}: {misfit.what}"

@@ -116,7 +116,7 @@ class Question:
     whether the set's own proof was broken when it was made."""
 
     parts: Sequence[Part]
-    shapes: Mapping[int, Sequence[str]]
+    shapes: Mapping[int, Sequence[Mapping[str, Any]]]
     head: Head | None
     onward: Callable[[Head], Head]
     said_broken: bool = False
@@ -135,7 +135,7 @@ class Judge:
         for part in self._rows.values():
             for _, model, column in part.parents or ():
                 self._targets.setdefault((model, column), len(self._targets))
-        self._columns = {part.model: {one["name"] for one in part.columns} for part in question.parts if part.what == "history"}
+        self._columns = {part.model: {one["name"]: one for one in part.columns} for part in question.parts if part.what == "history"}
         self._unread = 0
 
     # As it is read
@@ -195,7 +195,7 @@ class Judge:
 
     def _history(self, part: Part, lines: Iterable[bytes]) -> None:
         rows = self._rows.get(part.model)
-        key, names = rows.key if rows else part.key, sorted(self._columns[part.model] - HISTORY_COLUMNS)
+        key, names = rows.key if rows else part.key, sorted(self._columns[part.model].keys() - HISTORY_COLUMNS)
         check = self.judgement.of(Check.HISTORY)
         for batch in _batches(lines):
             images = []
@@ -239,21 +239,23 @@ class Judge:
     def _fits(
         self, model: str, values: dict[str, Any], line: bytes, written_at: str, shape: int | None, salt: str, leaf: str
     ) -> bool | None:
-        """Whether the row is what the leaf covers; None when it covers columns that the set has no longer."""
+        """Whether the row is what the leaf covers; None when it covers columns that the set has no longer, or has otherwise."""
         texts: list[bytes] = [line]
+        altered = False
         if shape is not None and shape in self.question.shapes:
-            names = self.question.shapes[shape]
+            names = [column["name"] for column in self.question.shapes[shape]]
             if not set(names) <= values.keys():
                 return None
+            altered = any(_is_altered(column, self._columns[model].get(column["name"])) for column in self.question.shapes[shape])
             texts = [line] if len(names) == len(values) else [canonical.dump_bytes({name: values[name] for name in names})]
         elif shape is None:
             # A change that came in a segment: its own columns, which the set may know by a shape, or all.
             texts += [
-                canonical.dump_bytes({name: values[name] for name in names})
-                for names in self.question.shapes.values()
-                if set(names) < values.keys()
+                canonical.dump_bytes({column["name"]: values[column["name"]] for column in columns})
+                for columns in self.question.shapes.values()
+                if {column["name"] for column in columns} < values.keys()
             ]
-        return any(_leaf(salt, model, written_at, text) == leaf for text in texts)
+        return any(_leaf(salt, model, written_at, text) == leaf for text in texts) or (None if altered else False)
 
     # Rows
 
@@ -384,9 +386,16 @@ def counted(judgement: Judgement, expected: Mapping[str, int], left_out: Mapping
             check.tell(f"{what}: the envelope counts {count:,}, and {found:,} were restored")
 
 
-def shapes_of(head: Mapping[str, Any]) -> dict[int, list[str]]:
+def shapes_of(head: Mapping[str, Any]) -> dict[int, list[Mapping[str, Any]]]:
     """The columns that changes cover, by the shape's id, from the head of a set's body."""
-    return {one["id"]: [column["name"] for column in one["columns"]] for one in head.get("shapes", [])}
+    return {one["id"]: one["columns"] for one in head.get("shapes", [])}
+
+
+def _is_altered(then: Mapping[str, Any], now: Mapping[str, Any] | None) -> bool:
+    """Whether a schema change may have written the column's values anew: another kind, other digits, filled where there was nothing."""
+    if now is None:
+        return True
+    return (then["kind"], then.get("places")) != (now["kind"], now.get("places")) or (then["null"] and not now["null"])
 
 
 def _leaf(salt: str, model: str, written_at: str, text: bytes) -> str:

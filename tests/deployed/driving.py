@@ -109,6 +109,12 @@ def kept() -> None:
     )
 
 
+def tried(*arguments: str) -> None:
+    """Test restores of what there is; what was wrong."""
+    out, wrong = said("test_restore", "acme", "--json", *arguments)
+    told(wrong=wrong, said=out)
+
+
 def restored(to: str, *arguments: str) -> None:
     """Into a folder: the rows by model, and notes."""
     _, wrong = said("restore", "acme", *arguments, "--to", to)

@@ -78,7 +78,8 @@ def test_six_versions_one_after_the_other(target: Target, tmp_path: Path) -> Non
 
     # 3: wider text, more digits. 4: a new model, filled. 5: a column renamed. All older changes are proved still.
     for version, tracked in ((3, {}), (4, {"deployed.sign": [0, 3, 0]}), (5, {})):
-        done, kept = vendor.do(version, "installed()", "kept()")
+        done, kept, *tried = vendor.do(version, "installed()", "kept()", *["tried()"] * (version == 3))
+        assert not any(one["wrong"] for one in tried), tried
         assert (done["version"], done["document"]["tracked"], done["document"]["lost"]) == (version, tracked, {}), done
         assert well(kept) and not kept["unread"] and not kept["dropped"], kept
     last = kept
@@ -106,9 +107,8 @@ def test_six_versions_one_after_the_other(target: Target, tmp_path: Path) -> Non
     assert well(again), again
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_what_differed_before_is_named_before_and_after(target: Target, tmp_path: Path) -> None:
-    vendor = Vendor(tmp_path, target.url)
+def test_what_differed_before_is_named_before_and_after(tmp_path: Path) -> None:
+    vendor = Vendor(tmp_path, f"sqlite:///{tmp_path}/home/l2l.sqlite3")
     tamper = "tampered(\"UPDATE deployed_machine SET colour = 'secret' WHERE name = 'first'\")"
     vendor.do(1, "installed()", "filled()", "kept()", "touched()", tamper)
     refused, forced, kept = vendor.do(2, "installed()", "installed('--without-sets', '--reason', 'the vault is flooded')", "kept()")
@@ -144,3 +144,11 @@ def test_migrations_by_hand_are_noticed_and_nothing_is_passed_off_as_theirs(tmp_
     assert any("no recorded version" in one for one in kept["troubles"]), kept
     assert (done["version"], done["document"]["watched"], done["document"]["tracked"]) == (2, False, {})
     assert not well(after) and not after["troubles"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_init_is_at_work_at_a_time(target: Target, tmp_path: Path) -> None:
+    vendor = Vendor(tmp_path, target.url)
+    hold = "from l2l.alone import alone; lock = alone(); lock.__enter__()"
+    first, refused = vendor.do(1, "installed()", hold, "installed()")
+    assert first["wrong"] == "" and "Another 'manage.py init' is at work" in refused["wrong"]
