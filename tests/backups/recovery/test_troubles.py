@@ -210,9 +210,9 @@ def test_sets_by_another_signer_count_for_nothing(two: Any, vault: Vault, burn: 
 
 
 def test_a_sample_and_a_real_home_are_kept_apart(vault: Vault):
-    carrying_out.refuse_sample(vault.places[0], sample=True)
+    carrying_out.refuse_sample("primary", vault.places[0].store, sample=True)
     with pytest.raises(StoreRefused, match="holds a sample"):
-        carrying_out.refuse_sample(vault.places[0], sample=False)
+        carrying_out.refuse_sample("primary", vault.places[0].store, sample=False)
 
 
 def test_the_escrow_key_alone_opens_everything(two: Any, vault: Vault, burn: Burn, recovered: Recovered, key_folder: Path):
