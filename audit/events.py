@@ -56,6 +56,7 @@ class Event(StrEnum):
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
     PROOF_FAILED = "proof:failed"
+    SCHEMA_CHANGED = "schema:changed"
     HOT_UNLED = "hot:unled"
     HOT_STOPPED = "hot:stopped"
     TIMELINE_BEGUN = "timeline:begun"
@@ -73,12 +74,22 @@ class Event(StrEnum):
     PRUNE_DECIDED = "prune:decided"
     PRUNED = "prune:done"
     SET_DAMAGED = "set:damaged"
+    SET_MENDED = "set:mended"
+    OBJECT_LOST = "object:lost"
+    LOCATION_CHANGED = "location:changed"
     CLOCK_CLEARED = "clock:cleared"
     PURGED = "content:purged"
     FINDING_OPENED = "finding:opened"
     FINDING_TAKEN = "finding:taken"
     FINDING_POSTPONED = "finding:postponed"
     FINDING_CLOSED = "finding:closed"
+    KEYS_CHANGED = "keys:changed"
+    KEYS_WRAPPED = "keys:wrapped"
+    KEYS_REMOVED = "keys:former-removed"
+    MASTER_DESTROYED = "keys:master-destroyed"
+    KEY_RENEWED = "key:renewed"
+    KIT_MADE = "kit:made"
+    ESCROW_DRILLED = "escrow:drilled"
     REQUESTED = "request:made"
     APPROVED = "request:approved"
     REQUEST_REFUSED = "request:refused"
@@ -113,6 +124,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
     Event.PROOF_FAILED: frozenset({"night", "set", "altered", "unknown", "back", "gone", "chain"}),
+    Event.SCHEMA_CHANGED: frozenset({"version", "digest", "migrations", "rows", "left", "lost", "without_sets", "watched"}),
     Event.HOT_UNLED: frozenset({"seconds", "segment"}),
     Event.HOT_STOPPED: frozenset({"segment"}),
     Event.TIMELINE_BEGUN: frozenset({"timeline", "forks"}),
@@ -130,12 +142,22 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.PRUNE_DECIDED: frozenset({"sets", "policy", "version"}),
     Event.PRUNED: frozenset({"sets", "objects", "bytes"}),
     Event.SET_DAMAGED: frozenset({"set"}),
+    Event.SET_MENDED: frozenset({"set"}),
+    Event.OBJECT_LOST: frozenset({"location", "object"}),
+    Event.LOCATION_CHANGED: frozenset({"location", "days", "bytes", "price"}),
     Event.CLOCK_CLEARED: frozenset({"until", "doubts"}),
     Event.PURGED: frozenset({"purge", "items", "history", "files", "bytes"}),
     Event.FINDING_OPENED: frozenset({"kind", "due"}),
     Event.FINDING_TAKEN: frozenset({"owner"}),
     Event.FINDING_POSTPONED: frozenset({"due"}),
     Event.FINDING_CLOSED: frozenset({"kind"}),
+    Event.KEYS_CHANGED: frozenset({"deed", "wrapping", "recipient", "recipients", "approved_by"}),
+    Event.KEYS_WRAPPED: frozenset({"wrapping", "keys", "left"}),
+    Event.KEYS_REMOVED: frozenset({"wrapping", "objects", "left"}),
+    Event.MASTER_DESTROYED: frozenset({"files", "wrapping"}),
+    Event.KEY_RENEWED: frozenset({"number", "wrapping"}),
+    Event.KIT_MADE: frozenset({"wrapping", "escrow"}),
+    Event.ESCROW_DRILLED: frozenset({"recipient", "result", "keys", "opened", "objects", "failed", "missing"}),
     Event.REQUESTED: _OF_REQUESTS,
     Event.APPROVED: _OF_REQUESTS,
     Event.REQUEST_REFUSED: _OF_REQUESTS,

@@ -27,9 +27,11 @@ OF_CUSTOMERS = tuple(f"l2l_subscriptions.view_{model}" for model in ("customer",
 OF_BACKUPS = tuple(
     f"l2l_backups.view_{model}" for model in ("location", "backupset", "retentionlook", "run", "blob", "copy", "itemexport", "hotstate")
 )
+OF_VERIFICATION = tuple(f"l2l_backups.view_{model}" for model in ("verificationpass", "damage", "unknownobject"))
 OF_QUEUE = tuple(f"django_q.view_{model}" for model in ("schedule", "ormq", "failure"))
 OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_backups.view_itemexport", "l2l_backups.view_hotstate")
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
+SEES_SCHEMA = "l2l_audit.view_schemaversion"
 SEES_FINDINGS = "l2l_audit.view_finding"
 SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
@@ -40,6 +42,8 @@ RELEASES_OF_HOLDS = "l2l_subscriptions.{}_holdreleaserequest"
 CHANGES_OF_TERMS = "l2l_subscriptions.{}_termchangerequest"
 PURGES = "l2l_backups.{}_purgerequest"
 SEES_PURGES = (PURGES.format("view"), "l2l_backups.view_purge")
+CHANGES_OF_KEYS = "l2l_backups.{}_keychangerequest"
+SEES_KEYS = (CHANGES_OF_KEYS.format("view"), "l2l_backups.view_keyringversion", "l2l_backups.view_escrowdrill")
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
@@ -66,6 +70,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "approve")),
         *(LIVE_RESTORES.format(verb) for verb in ("view", "approve")),
+        *SEES_KEYS,
+        CHANGES_OF_KEYS.format("approve"),
         *SEES_HOLDS,
         RELEASES_OF_HOLDS.format("approve"),
         *(CHANGES_OF_TERMS.format(verb) for verb in ("view", "approve")),
@@ -77,7 +83,10 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         "l2l_audit.change_finding",
         *OF_CUSTOMERS,
         *OF_BACKUPS,
+        *OF_VERIFICATION,
+        "l2l_backups.change_location",
         *OF_QUEUE,
+        SEES_SCHEMA,
         EVERY_CUSTOMER,
         "l2l_backups.add_backupset",
         "l2l_backups.operate_run",
@@ -86,6 +95,10 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_POLICY,
         *(CHANGES_OF_POLICY.format(verb) for verb in ("view", "add", "approve")),
         *(LIVE_RESTORES.format(verb) for verb in ("view", "add", "approve")),
+        *SEES_KEYS,
+        *(CHANGES_OF_KEYS.format(verb) for verb in ("add", "approve")),
+        "l2l_backups.operate_keys",
+        "l2l_backups.add_escrowdrill",
         *SEES_HOLDS,
         PLACES_HOLDS,
         *SEES_PURGES,
@@ -94,12 +107,15 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_FINDINGS,
         *OF_CUSTOMERS,
         *OF_BACKUPS,
+        *OF_VERIFICATION,
         *OF_EVIDENCE,
+        SEES_SCHEMA,
         *OF_QUEUE,
         EVERY_CUSTOMER,
         SEES_POLICY,
         CHANGES_OF_POLICY.format("view"),
         LIVE_RESTORES.format("view"),
+        *SEES_KEYS,
         *SEES_HOLDS,
         CHANGES_OF_TERMS.format("view"),
         *SEES_PURGES,

@@ -39,7 +39,7 @@ _ALIVE = f"SELECT sha256, size FROM {_BLOBS} WHERE id IN (%s) AND state <> %s"  
 _NEEDED_THERE = (
     f"SELECT c.location_id, b.id, b.kind FROM {_COPIES} c JOIN {_BLOBS} b ON b.id = c.blob_id "  # noqa: S608
     "WHERE b.stream_id = %s AND b.state <> %s AND c.location_id IN (%s) AND c.state = %s "
-    "AND (b.kind = %s OR (b.kind = %s AND b.made_by_id = %s) OR b.name = %s)"
+    "AND (b.kind = %s OR (b.kind = %s AND b.made_by_id = %s) OR b.name = %s OR (b.kind = %s AND b.name LIKE %s))"
 )
 _ENVELOPES = (
     f"SELECT l.name FROM {_COPIES} c JOIN {_BLOBS} b ON b.id = c.blob_id JOIN {_LOCATIONS} l ON l.id = c.location_id "  # noqa: S608
@@ -66,7 +66,7 @@ class Found:
 class Inventory:
     """What the catalogue knew of one stream's objects when nobody was at work on them, so that one look serves a whole run.
 
-    `usable` blobs have a copy at one of the places asked for; `keys` are names and digests, the newest first; `names` are all objects'.
+    `usable` blobs have a copy at one of the places asked for; `keys` are names and digests; `names` are all objects'.
     `stale`: some copy was checked so long ago that its check is due.
     """
 
@@ -94,8 +94,10 @@ class Inventory:
         ident, kind, state, name, sha256, size, hot, maker, location, copy, stale = row
         self.names.add(name)
         if state == Blob.State.CONDEMNED:
-            self.condemned = True
+            self.condemned |= kind != "key"  # a former wrapping goes by itself (`backups/keys/former.py`)
             return
+        if kind == Blob.Kind.ASIDE:
+            return  # it lies at one location alone, and nothing is made of it
         self.with_a_row.setdefault(location, set()).add(ident)
         self.stale |= bool(stale)
         present_here = copy == Copy.State.PRESENT and location in at
@@ -201,11 +203,13 @@ def mark_owed(lease: Held, place: Place, blob_ids: Iterable[int]) -> None:
 
 
 def needed_there(backup_set: BackupSet, places: Iterable[Place]) -> dict[int, dict[int, str]]:
-    """For each place's location what it has of the stream's content, of the set's body and of its key: the kind by the object's id."""
+    """For each place's location what it has of the stream's content, of the set's body and of its key, however wrapped: the kind by the
+    object's id."""
     found: dict[int, dict[int, str]] = {place.location.pk: {} for place in places}
     stream = backup_set.stream_id
-    key = object_name(str(stream), "key", str(backup_set.key_number))
-    wanted = (Blob.Kind.BLOB, Blob.Kind.BODY, backup_set.pk, key)
+    number = backup_set.key_number
+    key, wrapped_anew = object_name(str(stream), "key", str(number)), object_name(str(stream), "key", f"{number}-%")
+    wanted = (Blob.Kind.BLOB, Blob.Kind.BODY, backup_set.pk, key, Blob.Kind.KEY, wrapped_anew)
     for location, blob, kind in each(_NEEDED_THERE, stream, Blob.State.CONDEMNED, list(found), Copy.State.PRESENT, *wanted):
         found[location][blob] = kind
     return found

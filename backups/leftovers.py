@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit.signing import BadSignature, verify
@@ -53,18 +54,18 @@ def settle(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> No
             shelves.notes.append(f"a run begun {backup_set.started_at:%Y-%m-%d %H:%M} UTC was cut short; what it stored is used again")
 
 
-def adopt(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> None:
+def adopt(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, kinds: Sequence[str] = Blob.Kind.values) -> None:
     """Intended objects that are there whole count as stored; rows of those that never came to be go. The hot shipper's are its own."""
-    intended = list(Blob.objects.filter(stream=stream, state=Blob.State.INTENDED, hot=False))
+    open_ones = Blob.objects.filter(stream=stream, state=Blob.State.INTENDED, hot=False, kind__in=kinds)
+    intended = list(open_ones)
     for blob in intended:
         lease.keep()
         for place in shelves.places:
             if shelves.holds(place, blob.name, blob.size) and _stands(place, blob, shelves):
                 catalogue.mark_present(lease, place, [blob.id], vault.clock())
-    nowhere = Blob.objects.filter(stream=stream, state=Blob.State.INTENDED, hot=False)
     if intended and not shelves.troubles:
         with fenced(lease):
-            nowhere.delete()
+            open_ones.all().delete()
 
 
 def _stands(place: Place, blob: Blob, shelves: Shelves) -> bool:

@@ -155,7 +155,7 @@ def _make(
         parts = content.read()
         deposit.finish()
         damaged = catching_up.recheck(vault, shelves, found, backup_set.stream_id, lease, deposit.used)
-        body, envelope = _register(vault, backup_set, deposit, content.verdict, parts, _sealed_body(backup_set, parts, content.shapes, key))
+        body, envelope = _register(vault, backup_set, deposit, content, parts, _sealed_body(backup_set, parts, content.shapes, key))
         everywhere = _place_last(deposit, backup_set, body, envelope)
         if damaged or not everywhere:
             deposit.record()
@@ -194,7 +194,7 @@ class _Made:
 
 
 def _register(
-    vault: Vault, backup_set: BackupSet, deposit: Deposit, verdict: Verdict, parts: list[Part], body: Sealed
+    vault: Vault, backup_set: BackupSet, deposit: Deposit, content: ContentReader, parts: list[Part], body: Sealed
 ) -> tuple[_Made, _Made]:
     """The set names its blobs, from now on; its body and its envelope are intended. One transaction."""
     stream, ident = backup_set.stream_id, str(backup_set.id)
@@ -203,7 +203,7 @@ def _register(
         _count(backup_set, parts, deposit)
         named = catalogue.register_blobs(deposit.lease, backup_set, deposit.used)
         stored_body = catalogue.unstored(stream, "body", ident, body.data, plain_size=body.plain_size, made_by=backup_set)
-        envelope = _signed_envelope(vault, backup_set, verdict, parts, stored_body, named)
+        envelope = _signed_envelope(vault, backup_set, content, parts, stored_body, named)
         stored_envelope = catalogue.unstored(stream, "envelope", ident, envelope, made_by=backup_set)
         catalogue.intend(deposit.lease, [stored_body, stored_envelope], deposit.owed_to)
     return _Made(stored_body, body.data), _Made(stored_envelope, envelope)
@@ -225,7 +225,7 @@ def _place(deposit: Deposit, made: _Made, lanes: list[Lane]) -> None:
 
 
 def _signed_envelope(
-    vault: Vault, backup_set: BackupSet, verdict: Verdict, parts: list[Part], body: Blob, named: list[tuple[str, int]]
+    vault: Vault, backup_set: BackupSet, content: ContentReader, parts: list[Part], body: Blob, named: list[tuple[str, int]]
 ) -> bytes:
     """`named` are the digests and sizes of the set's blobs."""
     envelope = {
@@ -240,6 +240,7 @@ def _signed_envelope(
         "policy": backup_set.policy,
         "key": backup_set.key_number,
         "schema": schema_digest(parts),
+        "schema_version": content.schema_version,
         "journal": {
             "number": backup_set.journal_number or 0,
             "digest": backup_set.journal_digest or chain.START.digest,
@@ -247,7 +248,7 @@ def _signed_envelope(
             "segment": backup_set.segment or 0,
             "timeline": backup_set.timeline,
         },
-        "proof": verdict.document,
+        "proof": content.verdict.document,
         "body": {"name": body.name, "sha256": body.sha256, "size": body.size, "plain_size": body.plain_size},
         "blobs": [[sha256, size] for sha256, size in sorted(named)],
         "counts": {

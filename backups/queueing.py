@@ -74,6 +74,11 @@ def purge_now() -> None:
     async_task("backups.tasks.purge", q_options={"cluster": DESTROYER, "group": "purges"})
 
 
+def keep_keys_now() -> None:
+    """Has the worker carry out an approved change of keys at once, rather than within the hour."""
+    async_task("backups.tasks.keep_keys", q_options={"cluster": WORKER, "group": "keys"})
+
+
 def look_now() -> None:
     """Has the worker look for what is due at once, rather than at the next minute."""
     async_task("backups.tasks.look", q_options={"cluster": WORKER, "group": "look"})

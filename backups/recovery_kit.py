@@ -6,29 +6,81 @@ of the two master keys left out.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pyrage
-from pyrage.x25519 import Identity
+from pyrage.x25519 import Identity, Recipient
 
 from audit.signing import Signer
 from backups import keyfiles
 from backups.errors import KeysMissing
+from backups.keyfiles import FIRST_RECIPIENT, RingFile
 
 MASTER, ESCROW, SIGNING, FINGERPRINT = "Master key", "Escrow key", "Signing key", "Signing key's fingerprint"
+RING = "Key ring"
+_RING = re.compile(r"wrapping (\d+):((?: [a-z][a-z0-9-]*=age1[a-z0-9]+)+)")
+
+_TEXT = """RECOVERY KIT of the L2L back office, made {made} for wrapping {wrapping} of the customers' keys
+Print this page or store it in a vault, in two places away from this machine, then delete this file.
+Whoever has a master key or an escrow key can open every backup; without one of them nobody can.
+The master key of an earlier kit is in force no more: strike it out there. Keep an earlier kit's escrow key while it is named below.
+
+Master key (online; also in the key folder as master.age)
+{master}
+
+{escrow}
+
+Key ring (for whom keys are wrapped beside the master key, by their public halves)
+{ring}
+
+Signing key (also in the key folder as signing.key)
+{signing}
+
+Signing key's fingerprint: trust backups and certificates signed by this one only
+{fingerprint}
+"""
+_WITH_ESCROW = "Escrow key (given for this kit; it stands nowhere on the machine)\n{}"
+_WITHOUT_ESCROW = (
+    "The secret half of the escrow key is not in this kit, for this machine does not have it: it stands in the first kit,\n"
+    "or where its holder keeps it. Keep that beside this page; its public half is in the line below."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Kit:
     """`opens` are the master keys that the kit has, the online one first: one is enough. `escrow` is the escrow key, None when the kit
-    lacks it; `signing` 32 bytes; `fingerprint` of the signing key, 64 hex digits: the only signer to be trusted."""
+    lacks it; `signing` 32 bytes; `fingerprint` of the signing key, 64 hex digits: the only signer to be trusted. `ring` is the wrapping and
+    for whom it is (None: for the two keys of a first kit)."""
 
     opens: tuple[Identity, ...]
     escrow: Identity | None
     signing: bytes
     fingerprint: str
+    ring: tuple[int, tuple[tuple[str, str], ...]] | None = None
+
+    @property
+    def recipients(self) -> tuple[tuple[str, str], ...]:
+        """(Name, public half) of those for whom keys are wrapped beside the master, the escrow first; none when the kit does not tell."""
+        if self.ring is not None:
+            return self.ring[1]
+        return ((FIRST_RECIPIENT, str(self.escrow.to_public())),) if self.escrow else ()
+
+
+def text_of(said: RingFile, master: Identity, escrow: Identity | None, signer: Signer, signing: bytes, made: datetime) -> str:
+    """The text of a kit for that ring; `escrow` when its holder brought it."""
+    return _TEXT.format(
+        made=f"{made:%Y-%m-%d}",
+        wrapping=said.wrapping,
+        master=master,
+        escrow=_WITH_ESCROW.format(escrow) if escrow else _WITHOUT_ESCROW,
+        ring=f"wrapping {said.wrapping}: {' '.join(f'{name}={half}' for name, half in said.recipients)}",
+        signing=signing.hex(),
+        fingerprint=signer.fingerprint,
+    )
 
 
 def read_kit(path: Path) -> Kit:
@@ -47,7 +99,7 @@ def kit_of(text: str, name: str) -> Kit:
     if not keys:
         raise KeysMissing(f"{name} has neither a master key nor an escrow key (a line AGE-SECRET-KEY-…): one of them is needed.")
     signing, fingerprint = _signing(found, name)
-    return Kit(tuple(keys.values()), keys.get(ESCROW), signing, fingerprint)
+    return Kit(tuple(keys.values()), keys.get(ESCROW), signing, fingerprint, _ring(found[RING], name) if RING in found else None)
 
 
 def put_back_key_files(folder: Path, kit: Kit) -> None:
@@ -56,11 +108,11 @@ def put_back_key_files(folder: Path, kit: Kit) -> None:
     Without the online master key, the escrow key takes its place until the keys are wrapped anew ('manage.py keys'). Without the escrow key
     in the kit nobody knows its public half, and nothing is put back: new keys would be wrapped for the master alone.
     """
-    if kit.escrow is None:
+    if not kit.recipients:
         raise KeysMissing("The recovery kit lacks the escrow key: type it in from your copy of the kit; new keys are wrapped for it too.")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     texts = {
-        "escrow.recipient": str(kit.escrow.to_public()),
+        "escrow.recipient": kit.recipients[0][1],
         "signing.key": kit.signing.hex(),
         "master.age": str(kit.opens[0]),  # last, as where they are made: with it the folder counts as complete
     }
@@ -71,6 +123,8 @@ def put_back_key_files(folder: Path, kit: Kit) -> None:
         )
     for name, key in texts.items():
         keyfiles.write_once(folder / name, key)
+    wrapping = kit.ring[0] if kit.ring else 1
+    keyfiles.write_once(folder / keyfiles.RING, RingFile(wrapping, str(kit.opens[0].to_public()), kit.recipients).text())
 
 
 def _sections(text: str) -> dict[str, str]:
@@ -78,7 +132,7 @@ def _sections(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for title_line, value in pairwise(lines):
-        for title in (FINGERPRINT, MASTER, ESCROW, SIGNING):
+        for title in (FINGERPRINT, MASTER, ESCROW, SIGNING, RING):
             if title_line.startswith(title):
                 found.setdefault(title, value)
                 break
@@ -90,6 +144,17 @@ def _identity(value: str, title: str, name: str) -> Identity:
         return Identity.from_str("".join(value.split()))
     except pyrage.IdentityError:
         raise KeysMissing(f"{name}: what stands under “{title}” is no age key. Compare it with your copy, letter by letter.") from None
+
+
+def _ring(value: str, name: str) -> tuple[int, tuple[tuple[str, str], ...]]:
+    read = _RING.fullmatch(" ".join(value.split()))
+    try:
+        if read is None:
+            raise ValueError
+        recipients = tuple((one.partition("=")[0], str(Recipient.from_str(one.partition("=")[2]))) for one in read[2].split())
+    except (ValueError, pyrage.RecipientError):
+        raise KeysMissing(f"{name}: what stands under “{RING}” cannot be read. Compare it with your copy, letter by letter.") from None
+    return int(read[1]), recipients
 
 
 def _signing(found: dict[str, str], name: str) -> tuple[bytes, str]:

@@ -10,7 +10,9 @@ from django.conf import settings
 from audit import actors, evidence
 from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
+from backups.errors import Busy
 from backups.hot import removal, shipper
+from backups.keys import former, keeping
 from backups.live_restore import carrying_out
 from backups.models import Run
 from backups.prune import carrying_out as pruning
@@ -19,8 +21,10 @@ from backups.purge import looks
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
 from backups.vault import Vault
+from backups.verification import carrying_out as verifying
+from backups.verification import setting_aside
 
-TURN_SECONDS = 20.0
+TURN_SECONDS, VERIFY_SECONDS = 20.0, 240.0
 
 
 def look() -> None:
@@ -102,6 +106,30 @@ def prune() -> str:
     return f"{done.sets} sets let go, {done.objects} objects removed, {len(done.left)} left"
 
 
+def verify() -> str:
+    """Reads on with tonight's share of each location, and mends what is wrong: some minutes at a time, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    vault, wanted = vaults.from_settings(), verifying.Wanted(seconds=VERIFY_SECONDS)
+    if not verifying.anything_to_do(vault):
+        return "tonight's share is read"
+    with actors.acting("worker", reason="every stored byte is read again", source="verify"):
+        try:
+            turns = verifying.carry_out(vault, wanted, progress=lambda _: heartbeats.beat(WORKER))
+        except Busy as busy:
+            return str(busy)
+    heartbeats.beat(WORKER)
+    return "; ".join(f"{one.location}: {one.objects} read, {one.found} wrong, {one.mended} mended, {one.left} left" for one in turns)
+
+
+def expire_set_aside() -> str:
+    """Damaged bytes that were set aside long enough leave: hourly, where credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    with actors.acting("destroyer", reason="set aside long enough", source="expire_set_aside"):
+        vault = vaults.from_settings()
+        gone, left = setting_aside.expire(vault, vault.usable()[0], vault.clock())
+    return f"{gone} gone, {len(left)} left"
+
+
 def purge() -> str:
     """Content past its term goes, where two people decided on it and its day has come, and what is past its term is looked at: hourly,
     where credentials that delete are."""
@@ -110,6 +138,24 @@ def purge() -> str:
         report = purging.look(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
         looks.look_at_all(vaults.clock(), lambda: heartbeats.beat(DESTROYER))
     return f"{sum(report.items.values())} items gone, {len(report.troubles)} requests wait or failed"
+
+
+def keep_keys() -> str:
+    """An approved change of keys is carried out, and every key is wrapped for whom it should be: hourly, and when a change is approved."""
+    heartbeats.beat(WORKER)
+    with actors.acting("worker", reason="keys are wrapped for whom they should be", source="keep_keys"):
+        done = keeping.keep(settings.L2L_KEYS, vaults.clock(), progress=lambda _: heartbeats.beat(WORKER))
+    heartbeats.beat(WORKER)
+    return f"{done.keys} keys wrapped anew, {len(done.left)} left"
+
+
+def remove_former_keys() -> str:
+    """Former wrappings of keys go where the new one is: hourly, where credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    with actors.acting("destroyer", reason="keys are wrapped anew", source="remove_former_keys"):
+        gone = former.remove_former(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
+    heartbeats.beat(DESTROYER)
+    return f"{gone.objects} former wrappings removed, {len(gone.left)} left"
 
 
 def sign_evidence() -> None:

@@ -80,13 +80,16 @@ def checked_signature(data, path, fingerprint):
 
 
 def customer_key(location, stream, number, key_file):
-    """The customer's key: unwrapped with the master key, or the one in the file itself."""
+    """The customer's key: unwrapped with the master key (the newest wrapping that it opens), or the one in the file itself."""
     given = pyrage.x25519.Identity.from_str(pathlib.Path(key_file).read_text().strip())
-    wrapped = location / "keys" / stream / f"{number}.age"
-    try:
-        return pyrage.x25519.Identity.from_str(pyrage.decrypt(wrapped.read_bytes(), [given]).decode())
-    except (pyrage.DecryptError, FileNotFoundError):
-        return given
+    folder = location / "keys" / stream
+    anew = sorted(folder.glob(f"{number}-*.age"), key=lambda path: int(path.stem.split("-")[1]), reverse=True)
+    for wrapped in [*anew, folder / f"{number}.age"]:
+        try:
+            return pyrage.x25519.Identity.from_str(pyrage.decrypt(wrapped.read_bytes(), [given]).decode())
+        except (pyrage.DecryptError, FileNotFoundError):
+            continue
+    return given
 
 
 def choose(location, stream, fingerprint, wanted):

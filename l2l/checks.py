@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.dispatch import receiver
@@ -17,6 +18,8 @@ from django.dispatch import receiver
 from audit import clock
 from backups import keyfiles, locations
 from backups.errors import BackupError
+from backups.keys import drilling
+from backups.models import EscrowDrill
 from backups.stores.contract import StoreRefused
 from backups.stores.urls import open_store
 
@@ -42,7 +45,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
 @checks.register(deploy=True)
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     """What only matters where real customers' data is kept."""
-    return [*_keys(), *_kit_left_behind(), *_https()]
+    return [*_keys(), *_key_files(), *_kit_left_behind(), *_https()]
 
 
 def _zone() -> Iterator[checks.CheckMessage]:
@@ -158,9 +161,32 @@ def _keys() -> Iterator[checks.CheckMessage]:
         yield checks.Error(str(problem), hint="See docs/operations.md, 'Keys'.", id="l2l.E007")
 
 
+def _key_files() -> Iterator[checks.CheckMessage]:
+    folder = Path(settings.L2L_KEYS)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_file() and path.stat().st_mode & 0o077:
+            yield checks.Error(f"{path} can be read by others", hint=f"chmod 600 {path}", id="l2l.E009")
+    for path in keyfiles.retired_masters(folder):
+        yield checks.Warning(
+            f"A retired master key still lies on this machine ({path})",
+            hint="'manage.py keys list' says what still needs it; 'manage.py keys destroy-retired' destroys it when nothing does.",
+            id="l2l.W005",
+        )
+
+
+@checks.register(checks.Tags.database)
+def check_escrow_drill(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Whether somebody proved within the quarter that the escrow key opens the backups (`manage.py check --database default`)."""
+    if "default" not in (databases or ()) or EscrowDrill._meta.db_table not in connections["default"].introspection.table_names():
+        return []
+    if not drilling.overdue(clock.now()):
+        return []
+    hint = "Bring the escrow key: 'manage.py keys drill-escrow --identity-file FILE'."
+    return [checks.Warning(f"The escrow drill is overdue since {drilling.due_at():%Y-%m-%d}", hint=hint, id="l2l.W006")]
+
+
 def _kit_left_behind() -> Iterator[checks.CheckMessage]:
-    kit = Path(settings.L2L_KEYS) / keyfiles.KIT
-    if kit.exists():
+    for kit in sorted(Path(settings.L2L_KEYS).glob("recovery-kit*.txt")):
         yield checks.Warning(
             f"The recovery kit still lies on this machine ({kit})", hint="Store it elsewhere, then delete it here.", id="l2l.W003"
         )

@@ -17,32 +17,36 @@ from audit.roles import ensure_roles
 from backups import keyfiles, locations, policies
 from backups import vault as vaults
 from backups.errors import BackupError
+from backups.keys import recorded
 from backups.recovery import carrying_out, state
 from backups.recovery.carrying_out import Report
 from backups.recovery.keys import AnyMaster
 from backups.recovery_kit import put_back_key_files, read_kit
 from backups.stores.contract import StoreError
 from backups.stores.urls import open_store
-from l2l import schedules
+from l2l import deploying, schedules
 from l2l.sample import add_sample
 
 LOCATION_README = "l2l/location-readme.txt"
 
 
-def install(*, sample: bool, verbosity: int = 1) -> Iterator[str]:
-    """Does each step that is not done yet and yields what a person should read. Raises `BackupError`; nothing is replaced."""
+def install(*, sample: bool, without_sets: str = "", tell: Callable[[str], None] = lambda _: None) -> Iterator[str]:
+    """Does each step that is not done yet and yields what a person should read. `without_sets` is a person's reason to run migrations
+    though newest changes are in no good set. Raises `BackupError`, `AuditError`; nothing is replaced."""
     settings.L2L_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
     if sample:
         mark_as_sample()
     new_kit = keyfiles.make_key_files(settings.L2L_KEYS, clock.now().date().isoformat())
-    call_command("migrate", verbosity=0, interactive=False)
+    deploying.migrate(without_sets=without_sets, tell=tell)
     ensure_roles()
     with audit.acting("init", reason="people as they are stored", source="init"):
         people.keep()
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     policies.ensure_first_policy()
+    recorded.ensure_recorded(settings.L2L_KEYS, clock.now())
     schedules.keep()
     yield from prepare_locations(sample=sample)
+    yield from deploying.settle(tell)
     if sample:
         yield from add_sample()
     evidence.sign_head(keyfiles.signer(settings.L2L_KEYS), clock.now())

@@ -29,9 +29,13 @@ SCHEDULES = (
     Planned("roles whose time is over", "audit.tasks.end_roles", 5, WORKER),
     Planned("people as the backups have them", "audit.tasks.keep_people", 60, WORKER),
     Planned("agreed terms that begin", "subscriptions.tasks.begin_terms", 60, WORKER),
+    Planned("what is stored is read again", "backups.tasks.verify", 10, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
+    Planned("keys are wrapped for whom they should be", "backups.tasks.keep_keys", 60, WORKER),
+    Planned("former wrappings of keys go", "backups.tasks.remove_former_keys", 60, DESTROYER),
     Planned("segments that sets cover leave", "backups.tasks.remove_segments", 60, DESTROYER),
     Planned("sets whose time is over go", "backups.tasks.prune", 60, DESTROYER),
+    Planned("what was set aside leaves", "backups.tasks.expire_set_aside", 60, DESTROYER),
     Planned("content past its term goes", "backups.tasks.purge", 60, DESTROYER),
     Planned("the destroyer is alive", "backups.tasks.alive", 1, DESTROYER),
 )

@@ -1,11 +1,27 @@
 """Locations, sets, nights, the policy, purges, stored objects and the queue, as people see and steer them."""
 
-from backups.admin import hot, item_exports, kept, live_restores, locations, objects, policies, purges, queue, retention, runs, sets
+from backups.admin import (
+    hot,
+    item_exports,
+    kept,
+    keys,
+    live_restores,
+    locations,
+    objects,
+    policies,
+    purges,
+    queue,
+    retention,
+    runs,
+    sets,
+    verification,
+)
 
 __all__ = [
     "hot",
     "item_exports",
     "kept",
+    "keys",
     "live_restores",
     "locations",
     "objects",
@@ -15,4 +31,5 @@ __all__ = [
     "retention",
     "runs",
     "sets",
+    "verification",
 ]

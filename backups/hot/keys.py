@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from django.db import DatabaseError, connection
 
 from backups import catalogue, catching_up, leases
-from backups.customerkeys import newest_key, refuse_ended
+from backups.customerkeys import newest_key, of_catalogue, refuse_ended
 from backups.errors import BackupError, Busy, NoLocation, StreamEnded
+from backups.keynames import key_name
 from backups.locations import Place
 from backups.models import Blob, Copy
-from backups.placing import fetch
 from backups.sealing import StreamKey
 from backups.stores.contract import StoreError
 from backups.vault import Vault
@@ -90,14 +90,17 @@ class Keys:
             self._asked.discard(stream)
 
     def _fetched(self, stream: uuid.UUID) -> StreamKey | None:
-        stored = Blob.objects.filter(stream=stream, kind=Blob.Kind.KEY, copies__state=Copy.State.PRESENT).order_by("-id").first()
-        if stored is None:
+        copies = Copy.objects.filter(blob__stream=stream, blob__kind=Blob.Kind.KEY, blob__state=Blob.State.STORED)
+        known = list(copies.values_list("blob__name", "blob__sha256", "location", "state"))
+        number = max((key_name(name).number for name, _, _, state in known if state == Copy.State.PRESENT), default=0)
+        if not number:
             return None
         places, _ = self.vault.usable()
         self._refuse_ended(places, stream)
-        self.owed_to |= set(Copy.objects.filter(blob=stored, state=Copy.State.OWED).values_list("location", flat=True))
-        number = int(stored.name.rpartition("/")[2].removesuffix(".age"))
-        return StreamKey.of_text(number, self.vault.keys.unwrap(fetch(places, stored.name, stored.sha256)))
+        wrappings = [one for one in known if key_name(one[0]).number == number]
+        there = {location for _, _, location, state in wrappings if state == Copy.State.PRESENT}
+        self.owed_to |= {location for _, _, location, _ in wrappings} - there
+        return of_catalogue(self.vault.keys, places, {(name, sha256) for name, sha256, _, _ in wrappings}, number)
 
     def _refuse_ended(self, places: Iterable[Place], stream: uuid.UUID) -> None:
         """By the word of each place that answers: the marker stands at all of them, and one that is down stops nothing."""

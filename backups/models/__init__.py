@@ -3,12 +3,14 @@
 from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
 from backups.models.exports import ItemExport
 from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
+from backups.models.keys import EscrowDrill, KeyChangeRequest, KeyRingVersion
 from backups.models.policy import BackupPolicy
 from backups.models.purges import DoomedFile, Purge, PurgeRequest, PurgeTry, TermLook
 from backups.models.recovery import RecoveredStream, Recovery
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
 from backups.models.runs import Act, Heartbeat, Run
+from backups.models.verification import Damage, ServiceObject, UnknownObject, VerificationPass
 
 __all__ = [
     "Act",
@@ -18,12 +20,16 @@ __all__ = [
     "Chunk",
     "ClockMark",
     "Copy",
+    "Damage",
     "DoomedFile",
+    "EscrowDrill",
     "Heartbeat",
     "HotFile",
     "HotState",
     "ItemExport",
     "KeptSegment",
+    "KeyChangeRequest",
+    "KeyRingVersion",
     "Lease",
     "LiveRestore",
     "LiveRestoreRequest",
@@ -40,9 +46,12 @@ __all__ = [
     "Run",
     "Segment",
     "SegmentCopy",
+    "ServiceObject",
     "Slot",
     "StoredFile",
     "StreamQuerySet",
     "TermLook",
     "Timeline",
+    "UnknownObject",
+    "VerificationPass",
 ]

@@ -63,6 +63,7 @@ class SegmentCopy(models.Model):
     segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="copies")
     location = models.ForeignKey(Location, on_delete=models.PROTECT, related_name="+", db_index=False)
     durable_at = models.DateTimeField(null=True)
+    checked_at = models.DateTimeField(null=True, help_text="When its bytes were last read and found right, after it became durable.")
 
     class Meta:
         verbose_name_plural = "segment copies"
@@ -77,6 +78,8 @@ class KeptSegment(models.Model):
     id = models.BigAutoField(primary_key=True)
     number = models.BigIntegerField(db_index=True)
     name = models.CharField(max_length=200, unique=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    size = models.PositiveIntegerField(default=0)
     sections = models.JSONField(default=list)
 
     def __str__(self) -> str:

@@ -39,8 +39,8 @@ def due(policy: Policy, now: datetime) -> Due:
 def cut_short() -> set[uuid.UUID]:
     """Where a removal that was decided is not done yet."""
     leaving = BackupSet.objects.filter(state=BackupSet.State.LEAVING).order_by().values_list("stream", flat=True).distinct()
-    condemned = Blob.objects.filter(state=Blob.State.CONDEMNED).order_by().values_list("stream", flat=True).distinct()
-    return set(leaving) | set(condemned)
+    condemned = Blob.objects.filter(state=Blob.State.CONDEMNED).exclude(kind=Blob.Kind.KEY)  # those go by themselves
+    return set(leaving) | set(condemned.order_by().values_list("stream", flat=True).distinct())
 
 
 def _of_another_term(policy: Policy) -> set[uuid.UUID]:

@@ -17,8 +17,8 @@ from audit.registry import SYSTEM_STREAM
 from backups import customerkeys, idset
 from backups.errors import KeysMissing, NoLocation
 from backups.keyfiles import KeyRing
+from backups.keynames import key_name
 from backups.locations import Place
-from backups.manifest import object_name
 from backups.models import Purge
 from backups.sealing import StreamKey
 from backups.stores.contract import StoreError
@@ -124,16 +124,11 @@ def digester_for(keys: KeyRing, places: Sequence[Place], stream: uuid.UUID) -> D
     return Digester.of(customerkeys.key_at(keys, places, str(stream), number, []))
 
 
-def _numbers_at(place: Place, stream: uuid.UUID) -> Iterator[int]:
-    folder = object_name(str(stream), "key", "").removesuffix(".age")
+def _numbers_at(place: Place, stream: uuid.UUID) -> set[int]:
     try:
-        names = [entry.name for entry in place.store.list(folder)]
+        return {key_name(entry.name).number for entry in place.store.list(f"keys/{stream}/")} - {0}
     except StoreError:
-        return
-    for name in names:
-        number = name.removeprefix(folder).removesuffix(".age")
-        if number.isdecimal():
-            yield int(number)
+        return set()
 
 
 def _cut(digests: bytes) -> Iterator[bytes]:

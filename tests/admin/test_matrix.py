@@ -21,7 +21,22 @@ from django_q.models import Failure, OrmQ, Schedule
 import audit
 from audit import findings
 from audit.models import Event, Finding, Grant
-from backups.models import BackupPolicy, HotState, LiveRestoreRequest, Location, PolicyChangeRequest, Purge, PurgeRequest, RetentionLook
+from audit.schema import versions
+from audit.schema.versions import Changed
+from audit.signing import Signer, new_secret
+from backups.models import (
+    BackupPolicy,
+    EscrowDrill,
+    HotState,
+    KeyChangeRequest,
+    KeyRingVersion,
+    LiveRestoreRequest,
+    Location,
+    PolicyChangeRequest,
+    Purge,
+    PurgeRequest,
+    RetentionLook,
+)
 from backups.policies import ensure_first_policy
 from l2l import schedules
 from subscriptions.models import HoldReleaseRequest, LegalHold, TermChangeRequest
@@ -84,15 +99,22 @@ MODELS = {
     "l2l_backups_hotstate": Model(OWN),
     "l2l_backups_itemexport": Model(OWN),
     "l2l_backups_location": Model(BACKUPS),
+    "l2l_backups_verificationpass": Model(BACKUPS),
+    "l2l_backups_damage": Model(BACKUPS),
+    "l2l_backups_unknownobject": Model(BACKUPS),
     "l2l_backups_blob": Model(BACKUPS),
     "l2l_backups_copy": Model(BACKUPS),
     "l2l_backups_backuppolicy": Model(ALL_CUSTOMERS),
     "l2l_backups_policychangerequest": Model(ALL_CUSTOMERS, add=frozenset({"root", "olga"})),
+    "l2l_backups_keyringversion": Model(ALL_CUSTOMERS),
+    "l2l_backups_keychangerequest": Model(ALL_CUSTOMERS, add=frozenset({"root", "olga"})),
+    "l2l_backups_escrowdrill": Model(ALL_CUSTOMERS),
     "l2l_backups_liverestorerequest": Model(OWN, add=frozenset({"root", "olga"})),
     "l2l_backups_purgerequest": Model(OWN, add=MANAGED),
     "l2l_backups_purge": Model(OWN),
     "l2l_audit_finding": Model(OWN, tracked=True),
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
+    "l2l_audit_schemaversion": Model(BACKUPS),
     "l2l_audit_grant": Model(USERS_SEEN, add=USERS, tracked=True),
     "auth_user": Model(USERS_SEEN, USERS, USERS),
     "auth_group": Model(USERS_SEEN),
@@ -114,6 +136,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_backupset_kept": (OWN, NOBODY),
     "l2l_backups_retentionlook_clear_clock": (OPERATORS, OPERATORS),
     "l2l_backups_run_act": (OPERATORS, OPERATORS),
+    "l2l_backups_location_reading": (OPERATORS, OPERATORS),
     "l2l_subscriptions_legalhold_postpone": (frozenset({"root", "ada", "olga"}),) * 2,
     "l2l_subscriptions_legalhold_ask_for_release": (MANAGED, MANAGED),
     # Asked for by ada, for her own customer and for another.
@@ -131,6 +154,12 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_policychangerequest_finish": (NOBODY, NOBODY),  # it is not approved yet
     "l2l_backups_policychangerequest_refuse": (frozenset({"root", "rita"}),) * 2,
     "l2l_backups_policychangerequest_cancel": (frozenset({"root", "rita", "olga"}),) * 2,
+    "l2l_backups_keyringversion_customers": (ALL_CUSTOMERS, ALL_CUSTOMERS),  # a POST changes nothing
+    # Asked for by olga, as above.
+    "l2l_backups_keychangerequest_approve": (frozenset({"root", "rita"}),) * 2,
+    "l2l_backups_keychangerequest_finish": (NOBODY, NOBODY),
+    "l2l_backups_keychangerequest_refuse": (frozenset({"root", "rita"}),) * 2,
+    "l2l_backups_keychangerequest_cancel": (frozenset({"root", "rita", "olga"}),) * 2,
     # Asked for by olga, of ada's customer.
     "l2l_backups_liverestorerequest_approve": (frozenset({"root", "rita"}),) * 2,
     "l2l_backups_liverestorerequest_finish": (NOBODY, NOBODY),
@@ -203,7 +232,7 @@ class Rows:
         arguments: list[Any] = [row.pk] if row is not None and page not in ("changelist", "add", "deleted") else []
         if name == "l2l_backups_backupset_kept":
             arguments = [row.stream_id]
-        if name == "l2l_backups_retentionlook_clear_clock":
+        if name in ("l2l_backups_retentionlook_clear_clock", "l2l_backups_keyringversion_customers"):
             arguments = []
         if page in ("version", "version_file"):
             arguments.append(type(row).history.filter(**{row._meta.pk.attname: row.pk}).first().history_id)
@@ -224,13 +253,25 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
             what="x", why="y", plan_digest="0" * 64, requested_by=people["olga"], requested_at=now, changes={"nightly_days": 60}
         )
         asked.save()
+        ring = KeyRingVersion(wrapping=1, online="age1o", recipients=[["escrow", "age1e"]], since=now, made_by="init")
+        ring.save()
+        of_keys = KeyChangeRequest(what="x", why="y", plan_digest="0" * 64, requested_by=people["olga"], requested_at=now)
+        of_keys.deed = "rotate-master"
+        of_keys.save()
+        drill = EscrowDrill(recipient="escrow", wrapping=1, drilled_at=now, drilled_by="olga", result="passed")
+        drill.keys = drill.opened = drill.objects_opened = drill.failed = drill.missing = 0
+        drill.save()
         grant = Grant.objects.create(user=people["otto"], role="auditor", since=now - timedelta(days=2), by="setup")
         audit.events.record(audit.events.Event.SIGNED_OUT)
     return {
         "l2l_backups_backuppolicy": BackupPolicy.objects.get(),
         "l2l_backups_hotstate": HotState.objects.get_or_create(pk=1)[0],
         "l2l_backups_policychangerequest": asked,
+        "l2l_backups_keyringversion": ring,
+        "l2l_backups_keychangerequest": of_keys,
+        "l2l_backups_escrowdrill": drill,
         "l2l_audit_event": Event.objects.first(),
+        "l2l_audit_schemaversion": _a_schema_version(now),
         "l2l_audit_grant": grant,
         "auth_user": people["ada"],
         "auth_group": Group.objects.first(),
@@ -295,6 +336,11 @@ def _a_purge(one: Belongings) -> Purge:
         about = {"part": 1, "purged_at": now, "counts": {"l2l_subscriptions.link": [1, 1, 0]}, "key_number": 1, "total": "0" * 64}
         about["newest_history"] = 1
         return Purge.objects.create(customer=one.customer, request=asked, digests=b"", numbers=b"", **about)
+
+
+def _a_schema_version(now: datetime) -> Any:
+    with audit.acting("deploy"):
+        return versions.record(Signer(new_secret()), now, "1.0", Changed())
 
 
 def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:

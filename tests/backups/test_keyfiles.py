@@ -16,7 +16,7 @@ from backups.errors import KeysMissing
 from backups.keyfiles import KIT, key_ring, make_key_files, signer
 from backups.sealing import StreamKey
 
-SECRET_FILES = {"master.age", "escrow.recipient", "signing.key", "django-secret-key", KIT}
+SECRET_FILES = {"master.age", "escrow.recipient", "signing.key", "django-secret-key", "ring.json", KIT}
 
 
 @pytest.fixture
