@@ -20,7 +20,6 @@ from backups.errors import BackupError
 from backups.keys import recorded
 from backups.recovery import carrying_out, state
 from backups.recovery.carrying_out import Report
-from backups.recovery.keys import AnyMaster
 from backups.recovery_kit import put_back_key_files, read_kit
 from backups.stores.contract import StoreError
 from backups.stores.urls import open_store
@@ -72,9 +71,10 @@ def recover(location: str, kit_file: Path, *, sample: bool, accept: Sequence[str
     tell("database")
     call_command("migrate", verbosity=0, interactive=False)
     vault = vaults.from_settings()
-    vault = carrying_out.ordered(replace(vault, keys=AnyMaster(vault.keys.master, vault.keys.escrow, kit.opens)), location)
+    vault = carrying_out.ordered(replace(vault, keys=replace(vault.keys.now(), retired=kit.opens)), location)
     for place in vault.places:
         carrying_out.refuse_sample(place.name, place.store, sample=settings.L2L_SAMPLE)
+    # Each of the kit's masters opens: the online one may have been rotated since, or be lost.
     with audit.acting(actors.of_shell("recover", reason=f"the service is recovered from {location}")):
         report = carrying_out.recover(vault, location, accept=accept, tell=tell)
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,6 @@ from backups.hot.timelines import READ_ONLY, Stopped
 from backups.models import BackupSet, Blob, HotState, RecoveredStream, Recovery, Segment
 from backups.nightly import back_up
 from backups.recovery import carrying_out, state
-from backups.recovery.keys import AnyMaster
 from backups.recovery.state import RecoveryUnderWay
 from backups.recovery_kit import read_kit
 from backups.stores.contract import StoreRefused
@@ -220,11 +219,11 @@ def test_the_escrow_key_alone_opens_everything(two: Any, vault: Vault, burn: Bur
     before = content_of(acme.pk)
     kit = read_kit(key_folder / keyfiles.KIT)
     other = type(kit.opens[0]).generate()
-    escrow_alone = AnyMaster(other, vault.keys.escrow, (kit.opens[1],))
-    nothing = AnyMaster(other, vault.keys.escrow, (other,))
+    escrow_alone = replace(vault.keys.now(), master=other, retired=(kit.opens[1],))
+    nothing = replace(vault.keys.now(), master=other, retired=())
     burn()
     places = carrying_out.ordered(replace(vault, places=vault_of_rows(vault)), "offsite")
-    with pytest.raises(KeysMissing, match="master keys"):
+    with pytest.raises(KeysMissing, match="master key"):
         carrying_out.recover(replace(places, keys=nothing), "offsite")
     report = carrying_out.recover(replace(places, keys=escrow_alone), "offsite")
     assert report.whole
