@@ -79,6 +79,9 @@ class Event(StrEnum):
     LOCATION_CHANGED = "location:changed"
     CLOCK_CLEARED = "clock:cleared"
     PURGED = "content:purged"
+    TEST_RESTORED = "test-restore:done"
+    TEST_NOT_DONE = "test-restore:not-done"
+    TEST_SIGNED_OFF = "test-restore:signed-off"
     FINDING_OPENED = "finding:opened"
     FINDING_TAKEN = "finding:taken"
     FINDING_POSTPONED = "finding:postponed"
@@ -147,6 +150,9 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.LOCATION_CHANGED: frozenset({"location", "days", "bytes", "price"}),
     Event.CLOCK_CLEARED: frozenset({"until", "doubts"}),
     Event.PURGED: frozenset({"purge", "items", "history", "files", "bytes"}),
+    Event.TEST_RESTORED: frozenset({"set", "tier", "location", "result", "sha256"}),
+    Event.TEST_NOT_DONE: frozenset({"tier", "location", "why"}),
+    Event.TEST_SIGNED_OFF: frozenset({"test", "result"}),
     Event.FINDING_OPENED: frozenset({"kind", "due"}),
     Event.FINDING_TAKEN: frozenset({"owner"}),
     Event.FINDING_POSTPONED: frozenset({"due"}),

@@ -7,7 +7,7 @@ registry and name no model themselves. `@protect(system=True)` is for what peopl
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -46,6 +46,17 @@ class Protected:
     @property
     def files(self) -> list[TrackedFileField]:
         return [field for field in self.model._meta.concrete_fields if isinstance(field, TrackedFileField)]
+
+    @property
+    def parents(self) -> list[list[str]]:
+        """Its foreign keys to protected models of the same kind of stream: [column, `app.model`, column there]."""
+        found = []
+        fields: Iterable[Any] = self.model._meta.concrete_fields
+        for field in fields:
+            parent = _protected.get(field.related_model) if field.is_relation else None
+            if parent is not None and bool(parent.customer) == bool(self.customer):
+                found.append([str(field.column), parent.label, str(field.target_field.column)])
+        return found
 
     def rows(self, stream: uuid.UUID) -> models.QuerySet[Any]:
         """The live rows of one stream, unordered."""

@@ -33,6 +33,8 @@ OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_back
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
 SEES_SCHEMA = "l2l_audit.view_schemaversion"
 SEES_FINDINGS = "l2l_audit.view_finding"
+SEES_TESTS = ("l2l_backups.view_testrestore", "l2l_backups.view_testcell")
+SIGNS_TESTS_OFF = "l2l_backups.sign_off_testrestore"
 SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
 LIVE_RESTORES = "l2l_backups.{}_liverestorerequest"
@@ -60,6 +62,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         "l2l_backups.add_itemexport",
         *SEES_PURGES,
         PURGES.format("add"),
+        *SEES_TESTS,
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (
@@ -77,6 +80,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *(CHANGES_OF_TERMS.format(verb) for verb in ("view", "approve")),
         *SEES_PURGES,
         PURGES.format("approve"),
+        *SEES_TESTS,
+        SIGNS_TESTS_OFF,
     ),
     Role.BACKUP_OPERATOR: (
         SEES_FINDINGS,
@@ -102,6 +107,9 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_HOLDS,
         PLACES_HOLDS,
         *SEES_PURGES,
+        *SEES_TESTS,
+        "l2l_backups.add_testrestore",
+        SIGNS_TESTS_OFF,
     ),
     Role.AUDITOR: (
         SEES_FINDINGS,
@@ -119,6 +127,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_HOLDS,
         CHANGES_OF_TERMS.format("view"),
         *SEES_PURGES,
+        *SEES_TESTS,
         "auth.view_user",
         "auth.view_group",
     ),

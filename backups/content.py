@@ -124,6 +124,7 @@ class ContentReader:
             ("history", models.QuerySet(history).filter(history_stream=self.stream)),
         ):
             part = Part(what, protected.label, _columns(queryset.model), _key(queryset.model), _reference(protected), file_columns)
+            part.parents = protected.parents if what == "rows" else None
             parts.append(self._rows_part(moment, part, queryset))
         return parts
 

@@ -20,6 +20,8 @@ from backups.purge import carrying_out as purging
 from backups.purge import looks
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
+from backups.test_restores import carrying_out as test_restores
+from backups.test_restores import orders
 from backups.vault import Vault
 from backups.verification import carrying_out as verifying
 from backups.verification import setting_aside
@@ -74,6 +76,24 @@ def restore_live(request_id: int) -> str:
     done = carrying_out.carry_out(vaults.from_settings(), request_id)
     heartbeats.beat(WORKER)
     return done.state if done is not None else "not due"
+
+
+def look_at_test_restores() -> int:
+    """Tonight's test restores are ordered, killed ones begun again, and what waits is queued: every few minutes, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    vault, now = vaults.from_settings(), vaults.clock()
+    with actors.acting("worker", reason="what is kept can be restored", source="look_at_test_restores"):
+        test_restores.recover(vault, now)
+        orders.plan_night(vault, now)
+    return queueing.queue_test_restores(now)
+
+
+def test_restore(order_id: int) -> str:
+    """One attempt at one ordered test restore; its state."""
+    heartbeats.beat(WORKER)
+    done = test_restores.carry_out(vaults.from_settings(), order_id, progress=lambda _: heartbeats.beat(WORKER))
+    heartbeats.beat(WORKER)
+    return done.state if done is not None else "not waiting"
 
 
 def export_item(pk: int) -> str:

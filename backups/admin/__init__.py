@@ -14,6 +14,7 @@ from backups.admin import (
     retention,
     runs,
     sets,
+    test_restores,
     verification,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "retention",
     "runs",
     "sets",
+    "test_restores",
     "verification",
 ]

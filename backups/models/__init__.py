@@ -10,6 +10,7 @@ from backups.models.recovery import RecoveredStream, Recovery
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
 from backups.models.runs import Act, Heartbeat, Run
+from backups.models.test_restores import TestCell, TestNight, TestOrder, TestRestore, TestSignOff, TestTier
 from backups.models.verification import Damage, ServiceObject, UnknownObject, VerificationPass
 
 __all__ = [
@@ -51,6 +52,12 @@ __all__ = [
     "StoredFile",
     "StreamQuerySet",
     "TermLook",
+    "TestCell",
+    "TestNight",
+    "TestOrder",
+    "TestRestore",
+    "TestSignOff",
+    "TestTier",
     "Timeline",
     "UnknownObject",
     "VerificationPass",

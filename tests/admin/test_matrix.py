@@ -36,6 +36,8 @@ from backups.models import (
     Purge,
     PurgeRequest,
     RetentionLook,
+    TestCell,
+    TestRestore,
 )
 from backups.policies import ensure_first_policy
 from l2l import schedules
@@ -44,6 +46,7 @@ from tests.admin.conftest import Belongings
 
 STAFF = frozenset({"root", "ada", "rita", "olga", "otto", "anna", "nobody"})
 PEOPLE = (*sorted(STAFF), "anonymous")
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NOBODY: frozenset[str] = frozenset()
 ALL_CUSTOMERS = frozenset({"root", "rita", "olga", "otto"})
 OWN = ALL_CUSTOMERS | {"ada"}
@@ -112,6 +115,8 @@ MODELS = {
     "l2l_backups_liverestorerequest": Model(OWN, add=frozenset({"root", "olga"})),
     "l2l_backups_purgerequest": Model(OWN, add=MANAGED),
     "l2l_backups_purge": Model(OWN),
+    "l2l_backups_testrestore": Model(OWN),
+    "l2l_backups_testcell": Model(OWN),
     "l2l_audit_finding": Model(OWN, tracked=True),
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
     "l2l_audit_schemaversion": Model(BACKUPS),
@@ -170,6 +175,8 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_purgerequest_finish": (NOBODY, NOBODY),  # the destroyer does it
     "l2l_backups_purgerequest_refuse": (frozenset({"root", "rita"}),) * 2,
     "l2l_backups_purgerequest_cancel": (frozenset({"root", "rita", "ada"}),) * 2,
+    "l2l_backups_testrestore_sign_off": (frozenset({"root", "rita", "olga"}),) * 2,
+    "l2l_backups_testrestore_ask": (OPERATORS, OPERATORS),
     "l2l_audit_finding_take": (OPERATORS, OPERATORS),
     "l2l_audit_finding_postpone": (OPERATORS, OPERATORS),
     "l2l_audit_finding_close": (OPERATORS, OPERATORS),
@@ -232,6 +239,8 @@ class Rows:
         arguments: list[Any] = [row.pk] if row is not None and page not in ("changelist", "add", "deleted") else []
         if name == "l2l_backups_backupset_kept":
             arguments = [row.stream_id]
+        if name == "l2l_backups_testrestore_ask":
+            arguments = [row.stream]
         if name in ("l2l_backups_retentionlook_clear_clock", "l2l_backups_keyringversion_customers"):
             arguments = []
         if page in ("version", "version_file"):
@@ -307,6 +316,30 @@ def _a_finding(one: Belongings) -> Finding:
         )
 
 
+def _a_test(one: Belongings) -> TestRestore:
+    with audit.acting("worker", reason="a test", source="test"):
+        return TestRestore.objects.create(
+            stream=one.customer.pk,
+            called=one.customer.code,
+            set_id=one.backup_set.pk,
+            tier="nightly",
+            location="primary",
+            seed="x",
+            result="passed",
+            asked_by="worker",
+            reason="owed tonight",
+            begun_at=NOW,
+            ended_at=NOW,
+            list_ms=1,
+            restore_ms=1,
+            judge_ms=1,
+            read_bytes=1,
+            content_bytes=1,
+            software="test",
+            document={},
+        )
+
+
 def _a_release(hold: LegalHold) -> HoldReleaseRequest:
     """Asked for by ada."""
     now, ada = datetime.now(UTC), User.objects.get(username="ada")
@@ -358,6 +391,10 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_subscriptions_holdreleaserequest": _a_release(hold),
             "l2l_subscriptions_termchangerequest": _a_change_of_terms(one),
             "l2l_audit_finding": _a_finding(one),
+            "l2l_backups_testrestore": _a_test(one),
+            "l2l_backups_testcell": TestCell.objects.create(
+                stream_id=one.customer.pk, tier="nightly", location=Location.objects.get(name="primary"), since=NOW, due_at=NOW
+            ),
             "l2l_backups_backupset": one.backup_set,
             "l2l_backups_retentionlook": RetentionLook.objects.create(
                 stream_id=one.customer.pk, look_at=datetime.now(UTC), policy=1, years=20
