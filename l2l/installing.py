@@ -20,9 +20,9 @@ from backups.errors import BackupError
 from backups.keys import recorded
 from backups.recovery import carrying_out, state
 from backups.recovery.carrying_out import Report
-from backups.recovery.keys import AnyMaster
 from backups.recovery_kit import put_back_key_files, read_kit
 from backups.stores.contract import StoreError
+from backups.stores.urls import open_store
 from l2l import deploying, schedules
 from l2l.alone import alone
 from l2l.sample import add_sample
@@ -65,9 +65,10 @@ def recover(location: str, kit_file: Path, *, sample: bool, accept: Sequence[str
     Raises `BackupError` (keys, a database that is not empty, what cannot be read), `StoreError`, `OSError`.
     """
     kit = read_kit(kit_file)
+    _refuse_location(location, kit.fingerprint, sample=sample or settings.L2L_SAMPLE)
+    settings.L2L_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
     if state.under_way() is None:
         state.refuse_full()
-    settings.L2L_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
     if sample:
         mark_as_sample()
     tell("keys")
@@ -76,15 +77,27 @@ def recover(location: str, kit_file: Path, *, sample: bool, accept: Sequence[str
     tell("database")
     call_command("migrate", verbosity=0, interactive=False)
     vault = vaults.from_settings()
-    vault = carrying_out.ordered(replace(vault, keys=AnyMaster(vault.keys.master, vault.keys.escrow, kit.opens)), location)
+    vault = carrying_out.ordered(replace(vault, keys=replace(vault.keys.now(), retired=kit.opens)), location)
     for place in vault.places:
-        carrying_out.refuse_sample(place, sample=settings.L2L_SAMPLE)
+        carrying_out.refuse_sample(place.name, place.store, sample=settings.L2L_SAMPLE)
+    # Each of the kit's masters opens: the online one may have been rotated since, or be lost.
     with audit.acting(actors.of_shell("recover", reason=f"the service is recovered from {location}")):
         report = carrying_out.recover(vault, location, accept=accept, tell=tell)
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     schedules.keep()
     evidence.sign_head(keyfiles.signer(settings.L2L_KEYS), clock.now())
     return report
+
+
+def _refuse_location(name: str, fingerprint: str, *, sample: bool) -> None:
+    """Before anything is written: the location must be there, be the kit's, and be of the same kind as the home."""
+    named = {one.name: one.url for one in locations.named_locations(settings.L2L_LOCATIONS, settings.L2L_OFFSITE)}
+    if name not in named:
+        raise BackupError(f"There is no location {name!r}; L2L_LOCATIONS names {', '.join(named)}.")
+    store = open_store(named[name], credentials=locations.credentials_of(name))
+    if (trouble := locations.trouble_of(store, fingerprint)) is not None:
+        raise trouble
+    carrying_out.refuse_sample(name, store, sample=sample)
 
 
 def mark_as_sample() -> None:

@@ -22,7 +22,6 @@ from backups import locations, policies
 from backups.errors import BackupError, NoLocation, NowhereWhole, StreamEnded
 from backups.hot.forks import Fork
 from backups.hot.timelines import READ_ONLY
-from backups.locations import Place
 from backups.manifest import BadManifest
 from backups.models import HotState, RecoveredStream, Recovery
 from backups.moments.nothing import NO_SET
@@ -31,7 +30,7 @@ from backups.recovery import key_numbers as keys
 from backups.recovery.reading_once import reading_once
 from backups.recovery.sources import Newest
 from backups.recovery.state import NOT_BACK, RECOVERING
-from backups.stores.contract import StoreError, StoreRefused
+from backups.stores.contract import Store, StoreError, StoreRefused
 from backups.vault import Vault
 from subscriptions.models import Customer
 
@@ -72,13 +71,13 @@ def ordered(vault: Vault, first: str) -> Vault:
     return replace(vault, places=(named, *(place for place in places if place.name != first)))
 
 
-def refuse_sample(place: Place, *, sample: bool) -> None:
+def refuse_sample(name: str, store: Store, *, sample: bool) -> None:
     """`StoreRefused` for a sample's location in a real home, and the other way round."""
-    is_sample = bool(json.loads(place.store.get(locations.FORMAT_FILE)).get("sample"))
+    is_sample = bool(json.loads(store.get(locations.FORMAT_FILE)).get("sample"))
     if is_sample and not sample:
-        raise StoreRefused(f"{place.name} holds a sample: it is recovered into an empty home that 'recover --sample' marks as one.")
+        raise StoreRefused(f"{name} holds a sample: it is recovered into an empty home that 'recover --sample' marks as one.")
     if sample and not is_sample:
-        raise StoreRefused(f"{place.name} holds real backups: they do not come back in a home that is marked as a sample.")
+        raise StoreRefused(f"{name} holds real backups: they do not come back in a home that is marked as a sample.")
 
 
 def recover(vault: Vault, location: str, *, accept: Iterable[str] = (), tell: Tell = lambda _: None) -> Report:

@@ -15,7 +15,7 @@ import audit
 from audit.errors import Frozen
 from audit.models import Finding, Stream
 from audit.registry import SYSTEM_STREAM
-from backups import keyfiles
+from backups import content, keyfiles
 from backups.errors import KeysMissing, NoLocation
 from backups.hot import removal, shipper, timelines
 from backups.hot.lanes import WentBack
@@ -24,7 +24,7 @@ from backups.hot.timelines import READ_ONLY, Stopped
 from backups.models import BackupSet, Blob, HotState, RecoveredStream, Recovery, Segment
 from backups.nightly import back_up
 from backups.recovery import carrying_out, state
-from backups.recovery.keys import AnyMaster
+from backups.recovery.sources import OtherSchema
 from backups.recovery.state import RecoveryUnderWay
 from backups.recovery_kit import read_kit
 from backups.stores.contract import StoreRefused
@@ -210,9 +210,9 @@ def test_sets_by_another_signer_count_for_nothing(two: Any, vault: Vault, burn: 
 
 
 def test_a_sample_and_a_real_home_are_kept_apart(vault: Vault):
-    carrying_out.refuse_sample(vault.places[0], sample=True)
+    carrying_out.refuse_sample("primary", vault.places[0].store, sample=True)
     with pytest.raises(StoreRefused, match="holds a sample"):
-        carrying_out.refuse_sample(vault.places[0], sample=False)
+        carrying_out.refuse_sample("primary", vault.places[0].store, sample=False)
 
 
 def test_the_escrow_key_alone_opens_everything(two: Any, vault: Vault, burn: Burn, recovered: Recovered, key_folder: Path):
@@ -220,11 +220,11 @@ def test_the_escrow_key_alone_opens_everything(two: Any, vault: Vault, burn: Bur
     before = content_of(acme.pk)
     kit = read_kit(key_folder / keyfiles.KIT)
     other = type(kit.opens[0]).generate()
-    escrow_alone = AnyMaster(other, vault.keys.escrow, (kit.opens[1],))
-    nothing = AnyMaster(other, vault.keys.escrow, (other,))
+    escrow_alone = replace(vault.keys.now(), master=other, retired=(kit.opens[1],))
+    nothing = replace(vault.keys.now(), master=other, retired=())
     burn()
     places = carrying_out.ordered(replace(vault, places=vault_of_rows(vault)), "offsite")
-    with pytest.raises(KeysMissing, match="master keys"):
+    with pytest.raises(KeysMissing, match="master key"):
         carrying_out.recover(replace(places, keys=nothing), "offsite")
     report = carrying_out.recover(replace(places, keys=escrow_alone), "offsite")
     assert report.whole
@@ -264,3 +264,16 @@ def test_files_that_are_nowhere_whole_are_left_out_when_somebody_accepts_it(
     assert RecoveredStream.objects.get(pk=acme.pk).lost == ["The bytes of 1 file are damaged at every location"]
     assert content_of(acme.pk) == before
     assert [path.read_bytes() for path in uploads.rglob("*") if path.is_file()] == [b"a.txt" * 100]
+
+
+def test_a_set_of_other_tables_is_refused_with_the_version_that_has_them(
+    acme: Any, vault: Vault, burn: Burn, recovered: Recovered, monkeypatch: pytest.MonkeyPatch
+):
+    """Rows are never guessed at: the system stream's tables must be this software's, before anything is loaded."""
+    ours = content._columns
+    monkeypatch.setattr(content, "_columns", lambda model: [*ours(model), {"name": "zz_dropped", "kind": "text", "null": True}])
+    in_a_set(vault, acme)
+    burn()
+    with pytest.raises(OtherSchema, match="was made by version test, whose tables are others"):
+        recovered()
+    assert not Customer.objects.exists()
