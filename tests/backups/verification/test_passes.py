@@ -61,6 +61,7 @@ def flip_in(store: MemoryStore, name: str) -> None:
     store.objects[name] = bytes(data)
 
 
+@pytest.mark.slow
 def test_within_the_period_everything_is_read_once_in_even_parts(memory: Vault, acme: Any, clock: Clock) -> None:
     backed_up(memory, acme, 12)
     place = memory.places[0].location
