@@ -162,7 +162,8 @@ def _catch_up_place(vault: Vault, place: Place, shelves: Shelves, stream: uuid.U
                 sources = [place, *(other for other in shelves.places if other is not place)]
                 data, source = fetch_from(sources, blob.name, blob.sha256)
                 aside = partial(_set_aside, vault, place, blob, lease, wrong)
-                put_and_read_back(place.store, blob.name, data, blob.sha256, aside=aside)
+                unreadable = blob.id in wrong and wrong[blob.id].what == Damage.What.UNREADABLE
+                put_and_read_back(place.store, blob.name, data, blob.sha256, aside=aside, unreadable=unreadable)
             except NowhereWhole as problem:
                 shelves.notes.append(str(problem))
                 continue

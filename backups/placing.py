@@ -22,17 +22,19 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def put_and_read_back(store: Store, name: str, data: bytes, sha256: str, *, aside: Callable[[bytes], None] | None = None) -> None:
+def put_and_read_back(
+    store: Store, name: str, data: bytes, sha256: str, *, aside: Callable[[bytes], None] | None = None, unreadable: bool = False
+) -> None:
     """After it the store holds exactly these bytes. What stands there already is kept when it is right and put back when it is not;
     `aside` is given the wrong bytes before.
 
-    A name may be taken and give nothing: a server killed in the middle of a put can list what it never stored (seen on Ceph 16), and a
-    disk may have a sector that cannot be read. Then it is put back too; a store that is out of reach refuses that as well.
+    A name may be taken and give nothing: a server killed in the middle of a put can list what it never stored (seen on Ceph 16). A store
+    that cannot answer is not taken for one that has nothing, unless the caller knows that the object alone cannot be read (`unreadable`).
     """
     try:
         store.put(name, data)
     except AlreadyThere:
-        there = _given(store, name)
+        there = _given(store, name, unreadable)
         if there is not None and sha256_of(there) == sha256:
             return
         if there is not None and aside is not None:
@@ -44,11 +46,15 @@ def put_and_read_back(store: Store, name: str, data: bytes, sha256: str, *, asid
         raise Damaged(f"{store.url} gave {name} back otherwise than it was stored. Check that disk or server.")
 
 
-def _given(store: Store, name: str) -> bytes | None:
+def _given(store: Store, name: str, unreadable: bool) -> bytes | None:
     try:
         return store.get(name)
-    except StoreError:
+    except Missing:
         return None
+    except StoreError:
+        if unreadable:
+            return None
+        raise
 
 
 def fetch(places: Iterable[Place], name: str, sha256: str, notes: list[str] | None = None) -> bytes:

@@ -58,6 +58,7 @@ LATER_ON_POSTGRESQL = (
     "tests/backups/test_restore.py",
     "tests/backups/test_shipper.py",
     "tests/backups/test_simulation.py",
+    "tests/backups/verification/",
     "tests/l2l/",
     "tests/subscriptions/test_hold_command.py",
     "tests/subscriptions/test_import_content.py",

@@ -457,10 +457,18 @@ class Leader:
         owed = Copy.objects.filter(needed, location=lane.place.location.pk, state=Copy.State.OWED, blob__state=Blob.State.STORED)
         return [copy.blob for copy in owed.order_by("blob").select_related("blob")[:most]]
 
+    def _digest_of(self, number: int) -> str:
+        """Of the segment as it was made last."""
+        sent = self._sent.get(number)
+        made = Segment.objects.filter(pk=number).values_list("sha256", flat=True).first()
+        return sent.sha256 if sent is not None else made or ""
+
     def _remake_lost(self, lane: Lane) -> None:
-        """A segment that no location has whole is made again from history."""
+        """A segment that no location has whole is made again from history: once, whichever lanes miss it, for other bytes under its new
+        name would be another segment."""
         lost, lane.lost = lane.lost, []
-        numbers = {ident for kind, ident in (errand.key for errand in lost) if kind == "segment"} - set(self._unmade)
+        numbers = {errand.key[1] for errand in lost if errand.key[0] == "segment" and errand.sha256 == self._digest_of(errand.key[1])}
+        numbers -= set(self._unmade)
         if numbers:
             self.say(f"{len(numbers)} segments, such as {min(numbers)}, are nowhere whole: they are made again from history")
             self._unmade += sorted(numbers)

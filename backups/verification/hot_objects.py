@@ -142,7 +142,7 @@ def _put_back(
             assert right.data is not None
             if there.data:
                 setting_aside.keep_hot(here, damage, there.data, vault.clock())
-            put_and_read_back(here.store, expected.name, right.data, expected.sha256)
+            put_and_read_back(here.store, expected.name, right.data, expected.sha256, unreadable=there.what == Damage.What.UNREADABLE)
     except StoreError as problem:
         done.waits.append(f"{expected.name} could not be put back at {here.name}: {problem}")
         return

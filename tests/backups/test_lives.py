@@ -1,7 +1,7 @@
 """Seeded lives of one customer: backups, pruning, verification and mending in any order, killed at any step, with harm and outages at one
 location. Every set that is listed as complete restores to what was remembered; at the end everything is whole everywhere (P4, P6).
 
-A seed that fails is run alone by `-k "[seed]"`.
+Most run on SQLite, where a life takes 0.4 s. A seed that fails is run alone by `-k "[seed]"`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.filterwarnings("ignore:Exception ignored in. .function ServerCursorMixin:pytest.PytestUnraisableExceptionWarning"),
 ]
-LIVES = range(250) if connection.vendor == "sqlite" else range(250, 500)
+LIVES = range(450) if connection.vendor == "sqlite" else range(450, 500)
 DAY = timedelta(days=1)
 TURNS = 6
 

@@ -1,5 +1,6 @@
 """History against journal, as `verify_audit` recomputes it: against reading the same history rows and digesting each, which anybody would
 do first. Then the first set of these changes, whose proof recomputes all of them, and the second, whose proof has nothing to recompute.
+Last all that is stored, read again as `verify --all` does it: against reading the same objects of one location and digesting them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from backups import vault as vaults
 from backups.hot import shipper
 from backups.nightly import back_up
 from backups.snapshot import snapshot
+from backups.vault import Vault
+from backups.verification.carrying_out import Wanted, carry_out
 from subscriptions.onboarding import add_customer
 from tests.bench.measuring import peak_mib, show, timed
 from tests.bench.seeding import HISTORY, seed
@@ -46,6 +49,18 @@ def measure(records: int, folder: Path) -> None:
         for which in ("first set, all changes recomputed", "second set, none"):
             with timed(which, figures):
                 back_up(vault, stream)
+        _measure_reading_again(vault, figures)
+
+
+def _measure_reading_again(vault: Vault, figures: dict[str, float]) -> None:
+    with timed("raw read of one location, digested", figures):
+        for entry in vault.places[0].store.list(""):
+            hashlib.sha256(vault.places[0].store.get(entry.name)).digest()
+    for again in ("verify --all, both locations, the first time", "verify --all, again"):
+        with timed(again, figures):
+            turns = carry_out(vault, Wanted(everything=True))
+        show("objects a second", sum(turn.objects for turn in turns) / figures[again])
+    show("wrong", sum(turn.found for turn in turns))
 
 
 def _raw_read() -> None:

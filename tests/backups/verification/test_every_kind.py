@@ -208,3 +208,20 @@ def test_a_segment_lost_everywhere_is_made_again_from_history(hot: Vault, acme: 
     with opened(hot, acme.pk, at=At(None)) as (_, reader):
         rows = b"".join(reader.pieces(reader.part("rows", "l2l_subscriptions.datarecord")))
     assert b"P-2" in rows
+
+
+def test_a_leader_at_work_makes_it_again_too(hot: Vault, acme: Any, folders: dict[str, Path]) -> None:
+    filled(hot, acme)
+    lost = Segment.objects.latest("number")
+    with shipper.leading(hot) as leader:
+        for folder in folders.values():
+            delete(folder / lost.name)
+        assert [turn.beyond for turn in carry_out(hot, ALL)] == [1, 1]
+        leader._owed_again = 0.0
+        leader.tick()
+        while not leader.at_rest:
+            leader.tick()
+        leader.tick()
+        assert leader.owed() == []
+    assert all(turn.good for turn in carry_out(hot, ALL)) and not findings.open_findings().exists()
+    assert Damage.objects.latest("pk").mended_from == "made again"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 
 from audit import findings
@@ -24,6 +24,7 @@ from backups.errors import BackupError
 from backups.hot import removal, shipper
 from backups.models import BackupSet, Blob, Copy, Damage, KeptSegment, Location, ServiceObject, UnknownObject, VerificationPass
 from backups.nightly import back_up
+from backups.stores.contract import StoreUnavailable
 from backups.stores.memory import MemoryStore
 from backups.vault import Vault
 from backups.verification import terms
@@ -60,6 +61,7 @@ def flip_in(store: MemoryStore, name: str) -> None:
     store.objects[name] = bytes(data)
 
 
+@pytest.mark.slow
 def test_within_the_period_everything_is_read_once_in_even_parts(memory: Vault, acme: Any, clock: Clock) -> None:
     backed_up(memory, acme, 12)
     place = memory.places[0].location
@@ -201,8 +203,6 @@ def test_what_was_kept_of_segments_and_the_record_of_removal(memory: Vault, stor
 
 
 def test_a_disk_that_cannot_read_one_sector_is_mended(memory: Vault, stores: dict[str, MemoryStore], acme: Any) -> None:
-    from backups.stores.contract import StoreUnavailable
-
     stream = backed_up(memory, acme)
     name = Blob.objects.filter(stream=stream, kind="body").get().name
     bad = [True]
@@ -222,8 +222,6 @@ def test_a_disk_that_cannot_read_one_sector_is_mended(memory: Vault, stores: dic
 def test_who_may_change_how_a_location_is_read(memory: Vault, acme: Any) -> None:
     ensure_roles()
     people = {name: User.objects.create_user(name, is_staff=True) for name in ("olga", "otto")}
-    from django.contrib.auth.models import Group
-
     people["olga"].groups.add(Group.objects.get(name=Role.BACKUP_OPERATOR))
     people["otto"].groups.add(Group.objects.get(name=Role.AUDITOR))
     location = memory.places[0].location
