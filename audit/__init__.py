@@ -1,4 +1,5 @@
-"""Who changed what: `audit.TrackedModel`, `@audit.protect(...)`, `with audit.acting(...)`. Imports nothing of the other apps."""
+"""Who changed what: `audit.TrackedModel`, `@audit.protect(...)`, `@audit.upgrade(...)`, `with audit.acting(...)`. Imports nothing of the
+other apps."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 _EXPORTED = {
     "TrackedModel": "audit.tracked",
     "protect": "audit.registry",
+    "upgrade": "audit.upgrades",
     "CanonicalJSONField": "audit.fields",
     "TrackedFileField": "audit.fields",
     "acting": "audit.actors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import connections
 
-from audit.models import Event, SignedHead
+from audit.models import Event, SchemaVersion, SignedHead
 
 _FUNCTION = """
 CREATE OR REPLACE FUNCTION l2l_audit_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -20,7 +20,7 @@ def guard(alias: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'l2l_append_only'")
         guarded = {name for (name,) in cursor.fetchall()}
-        for table in {model._meta.db_table for model in (Event, SignedHead)} - guarded:
+        for table in {model._meta.db_table for model in (Event, SchemaVersion, SignedHead)} - guarded:
             cursor.execute(_FUNCTION)
             cursor.execute(
                 f"CREATE TRIGGER l2l_append_only BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION l2l_audit_append_only()"

@@ -39,6 +39,16 @@ def enter_streams(streams: set[uuid.UUID], *, using: str | None = None) -> Level
     return level
 
 
+def enter_frozen_too(streams: set[uuid.UUID], *, using: str) -> Level:
+    """As `enter_streams`, for history of what was written already, whoever is frozen: a migration asked nobody."""
+    actors.current()
+    level = levels.current(using)
+    for stream in sorted(streams - levels.held_streams(using)):
+        _held(stream, using, _SHARED[connections[using].vendor])
+        level.streams.add(stream)
+    return level
+
+
 def refuse_frozen(stream: uuid.UUID, *, using: str | None = None) -> None:
     """Raises as `enter` does, without taking anything: for work that comes before the transaction."""
     actors.current()
@@ -47,10 +57,20 @@ def refuse_frozen(stream: uuid.UUID, *, using: str | None = None) -> None:
 
 def _take(stream: uuid.UUID, alias: str) -> None:
     """Shares the stream's row until the end of the transaction. On SQLite the transaction is the only writer already."""
-    _refuse_closed(stream, alias, " FOR KEY SHARE" if connections[alias].vendor == "postgresql" else "")
+    _refuse_closed(stream, alias, _SHARED[connections[alias].vendor])
+
+
+_SHARED = {"postgresql": " FOR KEY SHARE", "sqlite": ""}
 
 
 def _refuse_closed(stream: uuid.UUID, alias: str, lock: str) -> None:
+    name, frozen_at, reason = _held(stream, alias, lock)
+    if frozen_at is not None:
+        at = datetime.fromisoformat(frozen_at) if isinstance(frozen_at, str) else frozen_at
+        raise Frozen(f"The data of {name} is frozen since {at:%Y-%m-%d %H:%M} UTC: {reason}. Nothing can be written until it is thawed.")
+
+
+def _held(stream: uuid.UUID, alias: str, lock: str) -> tuple[str, Any, str]:
     connection, key = connections[alias], Stream._meta.pk
     with connection.cursor() as cursor:
         cursor.execute(
@@ -61,9 +81,7 @@ def _refuse_closed(stream: uuid.UUID, alias: str, lock: str) -> None:
     if row is None:
         raise UnknownStream(f"There is no stream {stream}: add the customer first (add_customer).")
     name, frozen_at, reason = row
-    if frozen_at is not None:
-        at = datetime.fromisoformat(frozen_at) if isinstance(frozen_at, str) else frozen_at
-        raise Frozen(f"The data of {name} is frozen since {at:%Y-%m-%d %H:%M} UTC: {reason}. Nothing can be written until it is thawed.")
+    return name, frozen_at, reason
 
 
 def record(
@@ -78,9 +96,9 @@ def record(
     level = entered or enter(model, instances, using=alias)
     written = 0
     for reason, keys in _by_reason(instances).items():
-        facts = _facts(history_type, reason, level)
+        said = facts(history_type, reason, level)
         for batch in history_sql.batches(keys):
-            written += history_sql.copy_rows(registry.of(model), batch, facts, alias, lock=history_type == "-")
+            written += history_sql.copy_rows(registry.of(model), batch, said, alias, lock=history_type == "-")
     if written != len(instances) and history_type != "-":
         raise UnknownStream(
             f"{len(instances) - written} {model.__name__} rows belong to no customer: the rows that they point at are not stored."
@@ -96,7 +114,8 @@ def _by_reason(instances: Sequence[Any]) -> dict[str | None, list[Any]]:
     return keys
 
 
-def _facts(history_type: str, reason: str | None, level: Level) -> dict[str, Any]:
+def facts(history_type: str, reason: str | None, level: Level) -> dict[str, Any]:
+    """What a history row written now says beside its row's columns (`history_sql.FACTS`)."""
     acting = actors.current()
     return {
         "history_date": clock.now(),

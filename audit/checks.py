@@ -14,7 +14,7 @@ from django.db import connections, models, router
 from audit import grants, registry, rows
 from audit.fields import TrackedFileField
 from audit.history import TrackedHistory
-from audit.models import Grant
+from audit.models import Grant, SchemaVersion
 from audit.tracked import TrackedModel, TrackedQuerySet
 from audit.two_person import TwoPersonRequest
 
@@ -49,6 +49,19 @@ def check_grants(app_configs: Any, databases: Any = None, **kwargs: Any) -> list
         checks.Warning(f"{one}.", hint="Give a role with 'manage.py add_person', and take this away.", id="l2l_audit.W017")
         for one in grants.ungranted()
     ]
+
+
+@checks.register(checks.Tags.database)
+def check_schema(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Tables of no recorded version (`manage.py check --database default`)."""
+    from audit.schema import versions
+
+    if router.db_for_read(SchemaVersion) not in (databases or ()) or not _is_there(SchemaVersion):
+        return []
+    if versions.newest() is None or versions.is_recorded():
+        return []
+    hint = "Run 'manage.py init' instead of 'migrate': it says what migrations did to rows, and has sets made before and behind them."
+    return [checks.Warning("The protected models are of no recorded schema version.", hint=hint, id="l2l_audit.W018")]
 
 
 def _is_there(model: type[models.Model]) -> bool:

@@ -56,9 +56,11 @@ class Event(StrEnum):
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
     PROOF_FAILED = "proof:failed"
+    SCHEMA_CHANGED = "schema:changed"
     HOT_UNLED = "hot:unled"
     HOT_STOPPED = "hot:stopped"
     TIMELINE_BEGUN = "timeline:begun"
+    RECOVERED = "service:recovered"
     RUN_ASKED = "run:asked"
     RUN_HASTENED = "run:hastened"
     RUN_RETRIED = "run:retried"
@@ -72,8 +74,14 @@ class Event(StrEnum):
     PRUNE_DECIDED = "prune:decided"
     PRUNED = "prune:done"
     SET_DAMAGED = "set:damaged"
+    SET_MENDED = "set:mended"
+    OBJECT_LOST = "object:lost"
+    LOCATION_CHANGED = "location:changed"
     CLOCK_CLEARED = "clock:cleared"
     PURGED = "content:purged"
+    TEST_RESTORED = "test-restore:done"
+    TEST_NOT_DONE = "test-restore:not-done"
+    TEST_SIGNED_OFF = "test-restore:signed-off"
     FINDING_OPENED = "finding:opened"
     FINDING_TAKEN = "finding:taken"
     FINDING_POSTPONED = "finding:postponed"
@@ -119,9 +127,11 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
     Event.PROOF_FAILED: frozenset({"night", "set", "altered", "unknown", "back", "gone", "chain"}),
+    Event.SCHEMA_CHANGED: frozenset({"version", "digest", "migrations", "rows", "left", "lost", "without_sets", "watched"}),
     Event.HOT_UNLED: frozenset({"seconds", "segment"}),
     Event.HOT_STOPPED: frozenset({"segment"}),
     Event.TIMELINE_BEGUN: frozenset({"timeline", "forks"}),
+    Event.RECOVERED: frozenset({"location", "back", "ended", "not_back", "seconds", "stopped"}),
     Event.RUN_ASKED: _OF_RUNS,
     Event.RUN_HASTENED: _OF_RUNS,
     Event.RUN_RETRIED: _OF_RUNS,
@@ -135,8 +145,14 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.PRUNE_DECIDED: frozenset({"sets", "policy", "version"}),
     Event.PRUNED: frozenset({"sets", "objects", "bytes"}),
     Event.SET_DAMAGED: frozenset({"set"}),
+    Event.SET_MENDED: frozenset({"set"}),
+    Event.OBJECT_LOST: frozenset({"location", "object"}),
+    Event.LOCATION_CHANGED: frozenset({"location", "days", "bytes", "price"}),
     Event.CLOCK_CLEARED: frozenset({"until", "doubts"}),
     Event.PURGED: frozenset({"purge", "items", "history", "files", "bytes"}),
+    Event.TEST_RESTORED: frozenset({"set", "tier", "location", "result", "sha256"}),
+    Event.TEST_NOT_DONE: frozenset({"tier", "location", "why"}),
+    Event.TEST_SIGNED_OFF: frozenset({"test", "result"}),
     Event.FINDING_OPENED: frozenset({"kind", "due"}),
     Event.FINDING_TAKEN: frozenset({"owner"}),
     Event.FINDING_POSTPONED: frozenset({"due"}),

@@ -55,6 +55,25 @@ def copy_rows(protected: Protected, keys: Sequence[Any], facts: dict[str, Any], 
         return copied
 
 
+def copy_images(protected: Protected, history_ids: Sequence[int], facts: dict[str, Any], alias: str) -> int:
+    """As `copy_rows`, of rows that are gone: each with the values and the stream of that history row, its newest one."""
+    connection, history = connections[alias], protected.history_model._meta
+    values = [history.get_field(name).get_db_prep_save(facts[name], connection) for name in FACTS]  # type: ignore[union-attr]
+    copy, journal = f"{_copy_images(protected, alias)} ({_places(history_ids)}) ORDER BY h.history_id", _journal(protected, alias)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                f"WITH copied AS ({copy} RETURNING history_id, history_stream, history_transaction) {journal} copied",
+                [*values, *history_ids],
+            )
+            return cursor.rowcount
+        cursor.execute(copy, [*values, *history_ids])
+        copied, last = cursor.rowcount, cursor.lastrowid
+        if copied:
+            cursor.execute(f"{journal} {connection.ops.quote_name(history.db_table)} WHERE history_id > %s", [last - copied])
+        return copied
+
+
 def streams(protected: Protected, instances: Iterable[models.Model], alias: str) -> set[uuid.UUID]:
     """The streams of the instances: by their own foreign key, and from there on by the stored ones (a parent in memory may lie)."""
     if not protected.hops:
@@ -105,6 +124,19 @@ def _copy(protected: Protected, alias: str) -> str:
         f"SELECT {', '.join((*(f't0.{column}' for column in columns), *facts, stream))} "
         f"FROM {quote(protected.model._meta.db_table)} t0{''.join(f' JOIN {table} ON {condition}' for table, condition in tables)} "
         f"WHERE t0.{columns[0]} IN"
+    )
+
+
+@cache
+def _copy_images(protected: Protected, alias: str) -> str:
+    connection, history = connections[alias], protected.history_model._meta
+    quote, postgresql = _quote(alias), connection.vendor == "postgresql"
+    columns = [quote(field.column) for field in protected.model._meta.concrete_fields]
+    facts = [f"%s::{history.get_field(name).db_type(connection)}" if postgresql else "%s" for name in FACTS]
+    return (
+        f"INSERT INTO {quote(history.db_table)} ({', '.join((*columns, *FACTS, 'history_stream'))}) "  # noqa: S608
+        f"SELECT {', '.join((*(f'h.{column}' for column in columns), *facts, 'h.history_stream'))} "
+        f"FROM {quote(history.db_table)} h WHERE h.history_id IN"
     )
 
 

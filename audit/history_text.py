@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from django.db import connections, models
@@ -38,20 +40,42 @@ def texts(protected: Protected, history_ids: Sequence[int], connection: BaseData
 
 
 def texts_of_shape(
-    protected: Protected, shape: RowShape, history_ids: Sequence[int], connection: BaseDatabaseWrapper | None = None
+    protected: Protected,
+    shape: RowShape,
+    history_ids: Sequence[int],
+    connection: BaseDatabaseWrapper | None = None,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[int, bytes] | None:
-    """As `texts`, with the columns of that shape; None when one of them is no longer kept."""
+    """As `texts`, with the columns of that shape, as they were called and written then; None when one of them is no longer kept. `names`
+    are what renamed columns are called today (`audit.schema.lineage`)."""
     present = {column.name: column for column in rows.columns(protected.history_model)}
-    wanted = [column["name"] for column in canonical_columns(shape)]
-    if wanted == list(present):
+    then = canonical_columns(shape)
+    if not names and [_written(column) for column in then] == [_written(column.described()) for column in present.values()]:
         return texts(protected, history_ids, connection)
-    if not present.keys() >= set(wanted):
+    sources = {column["name"]: present.get(names.get(column["name"], column["name"])) for column in then}
+    wanted = [(column, source) for column in then if (source := sources[column["name"]]) is not None]
+    if len(wanted) < len(then):
         return None
     return {
-        history_id: canonical.dump_bytes({name: rows.to_json(present[name], values[present[name].attname]) for name in wanted})
+        history_id: canonical.dump_bytes({column["name"]: _as_then(column, source, values[source.attname]) for column, source in wanted})
         for batch in batches(history_ids)
         for history_id, values in _values(protected.history_model, batch, connection or connections["default"]).items()
     }
+
+
+def _written(column: Mapping[str, Any]) -> tuple[Any, ...]:
+    return column["name"], column["kind"], column.get("places", 0)
+
+
+def _as_then(column: Mapping[str, Any], source: rows.Column, value: Any) -> Any:
+    """The JSON value as it was before the column's type changed, where today's value tells it (`audit.schema.losses`), else as it is."""
+    if value is None or _written(column)[1:] == _written(source.described())[1:]:
+        return rows.to_json(source, value)
+    then = replace(source, kind=column["kind"], places=column.get("places", 0))
+    try:
+        return rows.to_json(then, value)
+    except (ArithmeticError, AttributeError, TypeError, ValueError):
+        return rows.to_json(source, value)
 
 
 def canonical_columns(shape: RowShape) -> list[Mapping[str, Any]]:

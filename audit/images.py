@@ -118,7 +118,7 @@ def _found(protected: Protected, fields: list[models.Field], alias: str) -> str:
     key, past_table = quote(model.pk.column), quote(history.db_table)
     reference = key if protected.reference == "pk" else quote(model.get_field(protected.reference).column)  # type: ignore[union-attr]
     live, past = f"({_live(protected, alias)}) AS t", f"(SELECT * FROM {past_table} WHERE history_stream = %s) AS h"  # noqa: S608
-    differ = [_differs(one, alias) for one in fields]
+    differ = [differs(one, alias) for one in fields]
     deleted_or_other = " OR ".join(("h.history_type = '-'", *differ))
     is_unlike = f"CASE WHEN t.{key} IS NULL THEN h.history_type <> '-' ELSE {deleted_or_other} END"
     later = f"SELECT 1 FROM {past_table} AS l WHERE l.{key} = h.{key} AND l.history_id > h.history_id AND l.history_stream = %s"  # noqa: S608
@@ -152,7 +152,8 @@ def _live(protected: Protected, alias: str) -> str:
     return f"SELECT t0.* FROM {connections[alias].ops.quote_name(protected.model._meta.db_table)} AS t0{path} WHERE {stream} = %s"  # noqa: S608
 
 
-def _differs(one: models.Field, alias: str) -> str:
+def differs(one: models.Field, alias: str) -> str:
+    """The condition that a live row `t` and a history row `h` are stored with different values of a field."""
     connection = connections[alias]
     column, collated = connection.ops.quote_name(str(one.column)), getattr(one, "db_collation", None)
     if connection.vendor != "postgresql":

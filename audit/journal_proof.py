@@ -23,6 +23,7 @@ from audit import chain, history_text, registry
 from audit.chain import Head
 from audit.models import ChainHead, JournalRow, RowShape, Stream
 from audit.registry import Protected
+from audit.schema.lineage import Lineage
 
 # Numbers read at a time; so many statements, and so much text, are in memory.
 BLOCK = 4000
@@ -36,6 +37,9 @@ _COLUMNS = "stream_id, number, model, history_id, written_at, shape_id, salt, le
 _UNSALTED = "number IS NOT NULL AND salt IS NULL"
 _BEFORE_ALL = -(2**63)
 
+EDITED = "its history row is not what was numbered: edited behind our back"
+OF_NO_MODEL = "it tells of no protected model of this software"
+UNREAD = "columns that it covers are kept no longer"
 UNRECORDED = "its content is gone, and no purge lists it: removed behind our back"
 
 Tell = Callable[[int], None]
@@ -77,14 +81,21 @@ class _Link(NamedTuple):
 
 
 class Recomputation:
-    """One walk along chains. Afterwards `changes` were recomputed; `unread` counts those, by model, whose leaf covers columns that are kept
-    no longer (a migration dropped them): their links hold, their content cannot be made anew."""
+    """One walk along chains. Afterwards `changes` were recomputed. Of those whose leaf covers what a migration took away the links hold and
+    the content cannot be made anew: `vouched` counts them by the schema version and model for which the chain was recomputed before, and
+    its head signed; `unread`, by model, those of which no version (in `lineage`) says anything."""
 
     def __init__(
-        self, connection: BaseDatabaseWrapper, forks: Forks, tell: Tell = lambda _: None, purged: Purged = lambda _: frozenset()
+        self,
+        connection: BaseDatabaseWrapper,
+        forks: Forks,
+        tell: Tell = lambda _: None,
+        purged: Purged = lambda _: frozenset(),
+        lineage: Lineage | None = None,
     ) -> None:
         self.connection, self._forks, self._tell, self._purged = connection, forks, tell, purged
-        self.changes, self.unread = 0, Counter[str]()
+        self._lineage = lineage or Lineage()
+        self.changes, self.unread, self.vouched = 0, Counter[str](), Counter[tuple[int, str]]()
         self._named = 0
         self._protected = {one.label: one for one in registry.protected()}
 
@@ -117,7 +128,7 @@ class Recomputation:
             yield from _end(self._begun(stream, chain.START, {}), heads)
 
     def _begun(self, stream: uuid.UUID, before: Head, stated: Mapping[int, str]) -> _Walk:
-        return _Walk(stream, before, stated, self._forks.get(stream, {}))
+        return _Walk(stream, before, self._lineage.heads(stream) | dict(stated), self._forks.get(stream, {}))
 
     def _heads(self, queryset: Any) -> dict[uuid.UUID, Head]:
         found = self._orm(queryset.values_list("stream_id", "number", "digest"))
@@ -143,15 +154,28 @@ class Recomputation:
             what = beyond.get((link.model, link.shape))
             if what is None:
                 what = _content_misfit(link, texts.get((link.model, link.history_id)), listed=link.number in purged)
-            elif not what and link.salt is None:
+            elif link.salt is None:
                 what = "" if link.number in purged else UNRECORDED
             elif not what:
-                self.unread[link.model] += 1
+                what = UNREAD
+            if what in (EDITED, OF_NO_MODEL, UNREAD):
+                what = self._excused(link, what)
             for found in (what, *walk.follow(link)):
                 if found:
                     yield self._misfit(link, found)
         self.changes += len(block)
         self._tell(self.changes)
+
+    def _excused(self, link: _Link, what: str) -> str:
+        """Nothing, and the change is counted, when a migration is why its content cannot be made anew."""
+        version = self._lineage.vouching(link.model, link.stream, link.number)
+        if version is not None:
+            self.vouched[version, link.model] += 1
+            return ""
+        if what == UNREAD:
+            self.unread[link.model] += 1
+            return ""
+        return what
 
     def _texts(self, block: Iterable[_Link]) -> tuple[dict[tuple[str, int], bytes], dict[_Kind, str]]:
         """The text of each history row, by model and id. And for each model and shape of which no text is to be had, what is wrong with
@@ -164,13 +188,17 @@ class Recomputation:
         for (model, shape), ids in wanted.items():
             texts: dict[int, bytes] | None = {}
             if model not in self._protected:
-                beyond[model, shape] = "it tells of no protected model of this software"
+                beyond[model, shape] = OF_NO_MODEL
             elif shape not in self._shapes:
                 beyond[model, shape] = "which columns its digest covers is unknown: edited behind our back"
-            elif (texts := history_text.texts_of_shape(self._protected[model], self._shapes[shape], ids, self.connection)) is None:
+            elif (texts := self._texts_of_shape(model, self._shapes[shape], ids)) is None:
                 beyond[model, shape] = ""
             found |= {(model, history_id): text for history_id, text in (texts or {}).items()}
         return found, beyond
+
+    def _texts_of_shape(self, model: str, shape: RowShape, ids: Sequence[int]) -> dict[int, bytes] | None:
+        names = self._lineage.names(model, shape.sha256)
+        return history_text.texts_of_shape(self._protected[model], shape, ids, self.connection, names)
 
     def _misfit(self, link: _Link, what: str) -> Misfit:
         self._named += 1
@@ -209,7 +237,10 @@ class _Walk:
             self.head = landing
         yield chain.misfit(self.head, written, link.leaf or "")
         if self.stated.get(link.number, written.digest) != written.digest:
-            yield "a set was made with another digest: this change or one before it was altered, and the chain computed anew"
+            yield (
+                "a set was made, or a schema version signed, with another digest: this change or one before it was altered, and the chain "
+                "computed anew"
+            )
         self.head = written
 
 
@@ -235,7 +266,7 @@ def _content_misfit(link: _Link, text: bytes | None, *, listed: bool) -> str:
         leaf = chain.leaf(bytes.fromhex(link.salt), chain.change_content(link.model, _moment(link.written_at), text))
     except ValueError:
         return "its salt is none"
-    return "" if leaf == link.leaf else "its history row is not what was numbered: edited behind our back"
+    return "" if leaf == link.leaf else EDITED
 
 
 def _runs_of_a_stream(block: Sequence[_Link]) -> Iterator[Sequence[_Link]]:
@@ -302,7 +333,7 @@ def _of_no_model(connection: BaseDatabaseWrapper, labels: Sequence[str], stream:
     )
     rows = _asked(connection, statement, stream)
     for _, of_stream, history_id, model in rows:
-        yield Misfit(_uuid(of_stream), "it tells of no protected model of this software", None, model, history_id)
+        yield Misfit(_uuid(of_stream), OF_NO_MODEL, None, model, history_id)
     yield from _more(rows, stream, "", "more changes of no protected model of this software")
 
 

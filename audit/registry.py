@@ -7,7 +7,9 @@ registry and name no model themselves. `@protect(system=True)` is for what peopl
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +47,17 @@ class Protected:
     def files(self) -> list[TrackedFileField]:
         return [field for field in self.model._meta.concrete_fields if isinstance(field, TrackedFileField)]
 
+    @property
+    def parents(self) -> list[list[str]]:
+        """Its foreign keys to protected models of the same kind of stream: [column, `app.model`, column there]."""
+        found = []
+        fields: Iterable[Any] = self.model._meta.concrete_fields
+        for field in fields:
+            parent = _protected.get(field.related_model) if field.is_relation else None
+            if parent is not None and bool(parent.customer) == bool(self.customer):
+                found.append([str(field.column), parent.label, str(field.target_field.column)])
+        return found
+
     def rows(self, stream: uuid.UUID) -> models.QuerySet[Any]:
         """The live rows of one stream, unordered."""
         manager = self.model._base_manager
@@ -79,13 +92,29 @@ def is_protected(model: type[models.Model]) -> bool:
     return model in _protected
 
 
+_former: ContextVar[Sequence[Protected] | None] = ContextVar("l2l_former_models", default=None)
+
+
 def protected() -> list[Protected]:
     """Every protected model of the installed apps, parents before their children, then by label: the order for restoring."""
-    installed = sorted((one for one in _protected.values() if one.model._meta.apps is apps), key=lambda one: one.label)
+    former = _former.get()
+    known = former if former is not None else [one for one in _protected.values() if one.model._meta.apps is apps]
+    by_model = {one.model: one for one in known}
     ordered: list[Protected] = []
-    for one in installed:
-        _after_parents(one, ordered, ())
+    for one in sorted(known, key=lambda one: one.label):
+        _after_parents(one, ordered, (), by_model)
     return ordered
+
+
+@contextmanager
+def as_it_was(models_then: Sequence[Protected]) -> Iterator[None]:
+    """In this thread these are the protected models, for the length of the block: the ones that the database still has the tables of while
+    a migration is yet to run (`audit/schema/former.py`). For reading."""
+    token = _former.set(models_then)
+    try:
+        yield
+    finally:
+        _former.reset(token)
 
 
 def of_stream(stream: uuid.UUID) -> list[Protected]:
@@ -102,11 +131,13 @@ def by_label(label: str) -> Protected | None:
     return found[0] if len(found) == 1 else None
 
 
-def _after_parents(one: Protected, ordered: list[Protected], path: tuple[Protected, ...]) -> None:
+def _after_parents(
+    one: Protected, ordered: list[Protected], path: tuple[Protected, ...], by_model: dict[type[models.Model], Protected]
+) -> None:
     if one in ordered or one in path:
         return
     for field in one.model._meta.concrete_fields:
-        parent = _protected.get(field.related_model) if field.is_relation else None  # type: ignore[arg-type]
+        parent = by_model.get(field.related_model) if field.is_relation else None  # type: ignore[arg-type]
         if parent is not None and parent is not one:
-            _after_parents(parent, ordered, (*path, one))
+            _after_parents(parent, ordered, (*path, one), by_model)
     ordered.append(one)

@@ -27,10 +27,14 @@ OF_CUSTOMERS = tuple(f"l2l_subscriptions.view_{model}" for model in ("customer",
 OF_BACKUPS = tuple(
     f"l2l_backups.view_{model}" for model in ("location", "backupset", "retentionlook", "run", "blob", "copy", "itemexport", "hotstate")
 )
+OF_VERIFICATION = tuple(f"l2l_backups.view_{model}" for model in ("verificationpass", "damage", "unknownobject"))
 OF_QUEUE = tuple(f"django_q.view_{model}" for model in ("schedule", "ormq", "failure"))
 OF_OWN_NIGHTS = ("l2l_backups.view_backupset", "l2l_backups.view_run", "l2l_backups.view_itemexport", "l2l_backups.view_hotstate")
 OF_EVIDENCE = tuple(f"l2l_audit.view_{model}" for model in ("event", "signedhead", "grant"))
+SEES_SCHEMA = "l2l_audit.view_schemaversion"
 SEES_FINDINGS = "l2l_audit.view_finding"
+SEES_TESTS = ("l2l_backups.view_testrestore", "l2l_backups.view_testcell")
+SIGNS_TESTS_OFF = "l2l_backups.sign_off_testrestore"
 SEES_POLICY = "l2l_backups.view_backuppolicy"
 CHANGES_OF_POLICY = "l2l_backups.{}_policychangerequest"
 LIVE_RESTORES = "l2l_backups.{}_liverestorerequest"
@@ -58,6 +62,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         "l2l_backups.add_itemexport",
         *SEES_PURGES,
         PURGES.format("add"),
+        *SEES_TESTS,
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (
@@ -75,13 +80,18 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *(CHANGES_OF_TERMS.format(verb) for verb in ("view", "approve")),
         *SEES_PURGES,
         PURGES.format("approve"),
+        *SEES_TESTS,
+        SIGNS_TESTS_OFF,
     ),
     Role.BACKUP_OPERATOR: (
         SEES_FINDINGS,
         "l2l_audit.change_finding",
         *OF_CUSTOMERS,
         *OF_BACKUPS,
+        *OF_VERIFICATION,
+        "l2l_backups.change_location",
         *OF_QUEUE,
+        SEES_SCHEMA,
         EVERY_CUSTOMER,
         "l2l_backups.add_backupset",
         "l2l_backups.operate_run",
@@ -97,12 +107,17 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_HOLDS,
         PLACES_HOLDS,
         *SEES_PURGES,
+        *SEES_TESTS,
+        "l2l_backups.add_testrestore",
+        SIGNS_TESTS_OFF,
     ),
     Role.AUDITOR: (
         SEES_FINDINGS,
         *OF_CUSTOMERS,
         *OF_BACKUPS,
+        *OF_VERIFICATION,
         *OF_EVIDENCE,
+        SEES_SCHEMA,
         *OF_QUEUE,
         EVERY_CUSTOMER,
         SEES_POLICY,
@@ -112,6 +127,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_HOLDS,
         CHANGES_OF_TERMS.format("view"),
         *SEES_PURGES,
+        *SEES_TESTS,
         "auth.view_user",
         "auth.view_group",
     ),

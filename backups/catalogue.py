@@ -96,6 +96,8 @@ class Inventory:
         if state == Blob.State.CONDEMNED:
             self.condemned |= kind != "key"  # a former wrapping goes by itself (`backups/keys/former.py`)
             return
+        if kind == Blob.Kind.ASIDE:
+            return  # it lies at one location alone, and nothing is made of it
         self.with_a_row.setdefault(location, set()).add(ident)
         self.stale |= bool(stale)
         present_here = copy == Copy.State.PRESENT and location in at

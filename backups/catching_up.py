@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import models
 
@@ -15,12 +16,12 @@ from backups.errors import NowhereWhole
 from backups.leases import Held
 from backups.locations import Place
 from backups.manifest import stream_folder
-from backups.models import BackupSet, Blob, Copy, Location
-from backups.placing import fetch, put_and_read_back, sha256_of
-from backups.stores.contract import StoreError
+from backups.models import BackupSet, Blob, Copy, Damage, Location
+from backups.placing import fetch_from, put_and_read_back, sha256_of
+from backups.stores.contract import Missing, StoreError
 from backups.vault import Vault
+from backups.verification import damages, setting_aside
 
-DIGEST_PERIOD = timedelta(days=30)
 # Blobs, then what names them: a set exists at a place once its envelope does.
 STORING_ORDER = ("key", "blob", "body", "envelope")
 
@@ -57,15 +58,20 @@ def look(places: Iterable[Place], stream: uuid.UUID) -> Shelves:
 
 def caught_up(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> tuple[Inventory, int]:
     """Reconciles and catches up; what the catalogue knows after it, and how many copies were put where they were owed."""
-    due_before = vault.clock() - DIGEST_PERIOD
+    due_before = max((checked_before(place, vault.clock()) for place in shelves.places), default=vault.clock())
     found = catalogue.inventory(stream, shelves.places, due_before)
-    if reconcile(shelves, found, lease) or found.owed:
+    if reconcile(vault, shelves, found, stream, lease) or found.owed:
         done = catch_up(vault, shelves, stream, lease)
         return catalogue.inventory(stream, shelves.places, due_before), done
     return found, 0
 
 
-def reconcile(shelves: Shelves, found: Inventory, lease: Held) -> bool:
+def checked_before(place: Place, now: datetime) -> datetime:
+    """Checks from before that moment are due again: each location has a period of its own (`Location.recheck_days`)."""
+    return now - timedelta(days=place.location.recheck_days)
+
+
+def reconcile(vault: Vault, shelves: Shelves, found: Inventory, stream: uuid.UUID, lease: Held) -> bool:
     """Makes the catalogue say what the listings say: what vanished or was cut is owed again; a new location is owed everything.
 
     Returns whether anything had to be written.
@@ -74,6 +80,7 @@ def reconcile(shelves: Shelves, found: Inventory, lease: Held) -> bool:
     for place in shelves.places:
         gone = [ident for ident, name, size in found.claimed.get(place.location.pk, ()) if not shelves.holds(place, name, size)]
         if gone:
+            _note_damage(vault, shelves, place, stream, gone)
             shelves.notes.append(f"{len(gone)} objects were missing or cut at {place.name}; they are put back")
             catalogue.mark_owed(lease, place, gone)
             written = True
@@ -86,34 +93,53 @@ def reconcile(shelves: Shelves, found: Inventory, lease: Held) -> bool:
     return written
 
 
+def _note_damage(vault: Vault, shelves: Shelves, place: Place, stream: uuid.UUID, idents: Sequence[int]) -> None:
+    """What a listing shows to be missing, or of another size."""
+    for batch in catalogue.batches(idents):
+        wrong = []
+        for blob in Blob.objects.filter(pk__in=batch):
+            listed = shelves.listed[place.name].get(blob.name)
+            what = Damage.What.MISSING if listed is None else Damage.What.CUT if listed < blob.size else Damage.What.ALTERED
+            wrong.append((blob, what))
+        damages.found_together(place.location, stream, wrong, vault.clock())
+
+
+def note_damage(place: Place, blob: Blob, what: Damage.What, now: datetime) -> Damage:
+    """The open damage of that object at that place."""
+    return damages.found(place.location, blob.name, blob.get_kind_display(), what, now, stream=blob.stream_id, blob=blob.pk)
+
+
 def recheck(vault: Vault, shelves: Shelves, found: Inventory, stream: uuid.UUID, lease: Held, blob_ids: set[int]) -> bool:
-    """Reads copies, of these objects and of the keys, last checked more than 30 days ago; what is damaged is owed again.
+    """Reads copies, of these objects and of the keys, whose check is due (`checked_before`); what is damaged is owed again.
 
     `found` is what was known when the run began. Returns whether any was damaged.
     """
     damaged = False
-    old, locations = vault.clock() - DIGEST_PERIOD, [place.location for place in shelves.places]
     if not found.stale:
         return False
-    stale = Copy.objects.filter(location__in=locations, state=Copy.State.PRESENT, checked_at__lt=old, blob__stream=stream)
-    due = [copy for copy in stale.select_related("blob") if copy.blob_id in blob_ids or copy.blob.kind == "key"]
     for place in shelves.places:
-        for blob in [copy.blob for copy in due if copy.location_id == place.location.pk]:
+        old = checked_before(place, vault.clock())
+        stale = Copy.objects.filter(location=place.location, state=Copy.State.PRESENT, checked_at__lt=old, blob__stream=stream)
+        due = stale.exclude(blob__kind=Blob.Kind.ASIDE).select_related("blob")
+        for blob in [copy.blob for copy in due if copy.blob_id in blob_ids or copy.blob.kind == "key"]:
             lease.keep()
-            if _is_whole(place, blob):
+            try:
+                whole, what = sha256_of(place.store.get(blob.name)) == blob.sha256, Damage.What.ALTERED
+            except Missing:
+                whole, what = False, Damage.What.MISSING
+            except StoreError as problem:
+                shelves.notes.append(f"{blob.name} could not be read at {place.name} ({problem}); it is put there again")
+                catalogue.mark_owed(lease, place, [blob.id])
+                damaged = True
+                continue
+            if whole:
                 catalogue.mark_present(lease, place, [blob.id], vault.clock())
             else:
                 shelves.notes.append(f"{blob.name} is damaged at {place.name}; it is put back")
+                note_damage(place, blob, what, vault.clock())
                 catalogue.mark_owed(lease, place, [blob.id])
                 damaged = True
     return damaged
-
-
-def _is_whole(place: Place, blob: Blob) -> bool:
-    try:
-        return sha256_of(place.store.get(blob.name)) == blob.sha256
-    except StoreError:
-        return False
 
 
 def catch_up(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> int:
@@ -126,15 +152,17 @@ def catch_up(vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held) -> 
 
 def _catch_up_place(vault: Vault, place: Place, shelves: Shelves, stream: uuid.UUID, lease: Held) -> int:
     owed = Copy.objects.filter(location=place.location, state=Copy.State.OWED, blob__stream=stream, blob__state=Blob.State.STORED)
-    done = 0
+    done, wrong = 0, {one.blob_id: one for one in Damage.objects.open().filter(location=place.location, blob__stream=stream)}
     for kind in STORING_ORDER:
         for blob in [copy.blob for copy in owed.filter(blob__kind=kind).select_related("blob", "blob__made_by").order_by("blob_id")]:
             lease.keep()
             if kind == "envelope" and missing_at(place, blob.made_by):
                 continue
             try:
-                data = fetch([place, *(other for other in shelves.places if other is not place)], blob.name, blob.sha256)
-                put_and_read_back(place.store, blob.name, data, blob.sha256)
+                sources = [place, *(other for other in shelves.places if other is not place)]
+                data, source = fetch_from(sources, blob.name, blob.sha256)
+                aside = partial(_set_aside, vault, place, blob, lease, wrong)
+                put_and_read_back(place.store, blob.name, data, blob.sha256, aside=aside)
             except NowhereWhole as problem:
                 shelves.notes.append(str(problem))
                 continue
@@ -142,10 +170,20 @@ def _catch_up_place(vault: Vault, place: Place, shelves: Shelves, stream: uuid.U
                 shelves.troubles[place.name] = str(problem)
                 return done
             catalogue.mark_present(lease, place, [blob.id], vault.clock())
+            if blob.id in wrong:
+                damages.mended(wrong[blob.id], damages.BY_ITSELF if source is place else source.name, vault.clock())
             done += 1
             if kind == "envelope":
                 note_protection(vault, blob.made_by)
     return done
+
+
+def _set_aside(vault: Vault, place: Place, blob: Blob, lease: Held, wrong: dict[int | None, Damage], bad: bytes) -> None:
+    """Before the right bytes take their place; what no check had found before is recorded now."""
+    if blob.id not in wrong:
+        what = Damage.What.CUT if len(bad) < blob.size else Damage.What.ALTERED
+        wrong[blob.id] = note_damage(place, blob, what, vault.clock())
+    setting_aside.keep(place, wrong[blob.id], bad, lease, vault.clock())
 
 
 def missing_at(place: Place, backup_set: BackupSet | None) -> int:

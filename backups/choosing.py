@@ -106,9 +106,11 @@ def opened(
     at: At | None = None,
     only: Only | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    from_nothing: bool = False,
 ) -> Iterator[tuple[FoundSet, Reader]]:
-    """The stream's newest set or the one whose id begins so, or with `at` the state at that moment and the set that it is read from; for
-    the length of the block, in which the set does not go. What was wrong at the places is in the reader's notes.
+    """The stream's newest set or the one whose id begins so, or with `at` the state at that moment and the set that it is read from (with
+    `from_nothing` also from segments alone); for the length of the block, in which the set does not go. What was wrong at the places is in
+    the reader's notes.
 
     Raises `NoLocation`, `NoSet`, `StreamEnded`, `KeysMissing`, `NowhereWhole`, `BadManifest`, and with `at` also `NotCovered` and `Gap`.
     """
@@ -118,7 +120,7 @@ def opened(
         return
     places, notes = _usable(vault, stream)
     wants = only.wants if only else lambda _: True
-    reader = open_moment(vault, places, str(stream), at.moment, notes, wants=wants, progress=progress)
+    reader = open_moment(vault, places, str(stream), at.moment, notes, wants=wants, progress=progress, from_nothing=from_nothing)
     try:
         yield reader.found, listed.suppressing(vault, places, stream, reader)
     finally:

@@ -18,7 +18,7 @@ from django.db import models
 from audit import registry, rows
 from audit.fields import TrackedFileField
 from audit.files import read_stored
-from audit.models import ChainHead, JournalRow, RowShape
+from audit.models import ChainHead, JournalRow, RowShape, SchemaVersion
 from audit.registry import Protected
 from backups import proof, spool
 from backups.chunks import MAX_PLAIN_BYTES, Chunk, batched, cut, cut_file
@@ -69,6 +69,7 @@ class ContentReader:
         self.progress = progress
         self._told_at, self._rows = time.monotonic(), 0
         self.shapes: list[dict[str, Any]] = []
+        self.schema_version: dict[str, Any] | None = None
         self.verdict = Verdict()
 
     def read(self) -> list[Part]:
@@ -93,7 +94,7 @@ class ContentReader:
 
     def _prove(self, moment: Snapshot, drafts: list[Draft]) -> None:
         images = {draft.part.model: draft.rows for draft in drafts if draft.part.what == "history"}
-        self.verdict = proof.prove(moment, self.set, images)
+        self.verdict = proof.prove(moment, self.set, images, self.vault.fingerprint)
         self.set.proof, self.set.proof_text = self.verdict.result, self.verdict.text
         self.set.proved_at = self.vault.clock()
         self.deposit.lease.keep()
@@ -104,6 +105,9 @@ class ContentReader:
             self.set.journal_number, self.set.journal_digest, self.set.journal_at = number, digest, at
         for timeline, segment in moment.values(HotState.objects.values_list("timeline", "last_segment")):
             self.set.timeline, self.set.segment = timeline, segment
+        newest = SchemaVersion.objects.order_by("-number").values_list("number", "began_at")[:1]
+        for number, began_at in moment.converted(newest):
+            self.schema_version = {"number": number, "began": began_at.isoformat()}
         self.shapes = [
             {"id": ident, "model": model, "columns": json.loads(columns)}
             for ident, model, columns in moment.values(RowShape.objects.order_by("id").values_list("id", "model", "columns"))
@@ -120,6 +124,7 @@ class ContentReader:
             ("history", models.QuerySet(history).filter(history_stream=self.stream)),
         ):
             part = Part(what, protected.label, _columns(queryset.model), _key(queryset.model), _reference(protected), file_columns)
+            part.parents = protected.parents if what == "rows" else None
             parts.append(self._rows_part(moment, part, queryset))
         return parts
 

@@ -48,8 +48,8 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Seconds of which each can be restored. `place` is a location's name, empty for all locations together; `start` None is the
-    customer's first change, whenever that was."""
+    """Moments of which each can be restored, those before `end`: of `end` itself another change may still come to light. `place` is a
+    location's name, empty for all locations together; `start` None is the customer's first change, whenever that was."""
 
     place: str
     start: datetime | None
@@ -75,7 +75,7 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """`points` newest first. `until` is the newest second that all locations together cover, None when none is."""
+    """`points` newest first. `until` is the moment before which all locations together cover every one, None when none is."""
 
     points: tuple[Point, ...]
     spans: tuple[Span, ...]

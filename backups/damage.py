@@ -22,3 +22,12 @@ def note(backup_set: BackupSet, why: str, now: datetime) -> None:
             customer = backup_set.stream_id if backup_set.stream_id != SYSTEM_STREAM else None
             RetentionLook.objects.filter(stream=backup_set.stream_id).update(policy=NONE)
             record(Event.SET_DAMAGED, subject=backup_set, customer=customer, facts={"set": str(backup_set.pk)})
+
+
+def undo(backup_set: BackupSet, now: datetime) -> None:
+    """Everything that it needs is whole again at some location, for a lost one came back; stands inside `audit.acting(...)`."""
+    with transaction.atomic():
+        if BackupSet.objects.filter(pk=backup_set.pk, damaged_at__isnull=False).update(damaged_at=None, trouble=""):
+            customer = backup_set.stream_id if backup_set.stream_id != SYSTEM_STREAM else None
+            RetentionLook.objects.filter(stream=backup_set.stream_id).update(policy=NONE)
+            record(Event.SET_MENDED, subject=backup_set, customer=customer, facts={"set": str(backup_set.pk)})

@@ -17,6 +17,8 @@ BackupError
 ├── NotPurgeable       nothing may go, or not now; the message says why
 ├── PurgedMeanwhile    what was read was purged before it could leave
 ├── StillThere         something of purged items was found after they went
+├── NotTested          a test restore that could not be made; it stays owed
+├── NotSignedOff       this person may not sign that test restore off, or not (any more)
 └── NotRestorable      a state that cannot be written into the live tables; the message lists why
 """
 
@@ -95,3 +97,11 @@ class StillThere(BackupError):
 
 class PurgedMeanwhile(BackupError):
     """Content of the customer was purged while it was read from a backup: nothing was handed over. Run it again, and it is left out."""
+
+
+class NotTested(BackupError):
+    """The location, the scratch database or this machine stood in the way: nothing is known of the backup, and the test stays owed."""
+
+
+class NotSignedOff(BackupError):
+    """The message says why this person may not, or not any more."""

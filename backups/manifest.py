@@ -39,7 +39,8 @@ class Part:
     """One stream of rows: `what` is `rows`, `history`, `journal` or `files`; `model` is `app.model`; `columns` as in `audit.rows`.
 
     `key` names the column that the rows are ordered by, `reference` the one that people call them by, `files` the columns with
-    stored files as [file, digest, size].
+    stored files as [file, digest, size]; `parents` its foreign keys to models of the same stream, as [column, model, column there] (None in
+    a set from before they stood in it).
     """
 
     what: str
@@ -49,6 +50,7 @@ class Part:
     reference: str = ""
     files: list[list[str]] = field(default_factory=list)
     chunks: list[ChunkRef] = field(default_factory=list)
+    parents: list[list[str]] | None = None
 
     @property
     def rows(self) -> int:
@@ -56,7 +58,9 @@ class Part:
 
     def line(self) -> dict[str, Any]:
         described = {"part": self.what, "model": self.model, "columns": self.columns, "key": self.key}
-        return described | ({"reference": self.reference} if self.reference else {}) | ({"files": self.files} if self.files else {})
+        for name, value in (("reference", self.reference), ("files", self.files)):
+            described |= {name: value} if value else {}
+        return described | ({"parents": self.parents} if self.parents is not None else {})
 
 
 def object_name(stream: str, kind: str, ident: str) -> str:
@@ -106,7 +110,7 @@ def _assembled(lines: list[dict[str, Any]]) -> tuple[dict[str, Any], list[Part]]
     parts: list[Part] = []
     for line in middle:
         if "part" in line:
-            optional = {name: line[name] for name in ("reference", "files") if name in line}
+            optional = {name: line[name] for name in ("reference", "files", "parents") if name in line}
             parts.append(Part(line["part"], line["model"], line["columns"], line["key"], **optional))
         else:
             parts[-1].chunks.append(ChunkRef(*line["chunk"]))

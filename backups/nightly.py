@@ -28,6 +28,7 @@ from backups.leases import Held
 from backups.manifest import FORMAT, Part, body_lines
 from backups.models import BackupSet, Blob, Location
 from backups.placing import WORKERS, Errand, Lane
+from backups.recovery.state import refuse_under_way
 from backups.retention import Stored, Term, aged
 from backups.sealing import Sealed, StreamKey, seal
 from backups.slots import month_of, night_of, week_of
@@ -75,6 +76,7 @@ def back_up(
     on the way is named in the outcome; what it misses is owed to it. `workers` 0 does everything in this thread; `policy` is the number of
     the policy's version that asks for the set, None when a person does.
     """
+    refuse_under_way(stream.id)
     # Whoever asked may find, once the lease is ours, that the set is not wanted any more.
     wanted = partial(progress, "looking at the locations")
     with leases.holding(leases.lease_name(stream.id), doing="backup", clock=vault.clock, wanted=wanted) as lease:
@@ -153,7 +155,7 @@ def _make(
         parts = content.read()
         deposit.finish()
         damaged = catching_up.recheck(vault, shelves, found, backup_set.stream_id, lease, deposit.used)
-        body, envelope = _register(vault, backup_set, deposit, content.verdict, parts, _sealed_body(backup_set, parts, content.shapes, key))
+        body, envelope = _register(vault, backup_set, deposit, content, parts, _sealed_body(backup_set, parts, content.shapes, key))
         everywhere = _place_last(deposit, backup_set, body, envelope)
         if damaged or not everywhere:
             deposit.record()
@@ -192,7 +194,7 @@ class _Made:
 
 
 def _register(
-    vault: Vault, backup_set: BackupSet, deposit: Deposit, verdict: Verdict, parts: list[Part], body: Sealed
+    vault: Vault, backup_set: BackupSet, deposit: Deposit, content: ContentReader, parts: list[Part], body: Sealed
 ) -> tuple[_Made, _Made]:
     """The set names its blobs, from now on; its body and its envelope are intended. One transaction."""
     stream, ident = backup_set.stream_id, str(backup_set.id)
@@ -201,7 +203,7 @@ def _register(
         _count(backup_set, parts, deposit)
         named = catalogue.register_blobs(deposit.lease, backup_set, deposit.used)
         stored_body = catalogue.unstored(stream, "body", ident, body.data, plain_size=body.plain_size, made_by=backup_set)
-        envelope = _signed_envelope(vault, backup_set, verdict, parts, stored_body, named)
+        envelope = _signed_envelope(vault, backup_set, content, parts, stored_body, named)
         stored_envelope = catalogue.unstored(stream, "envelope", ident, envelope, made_by=backup_set)
         catalogue.intend(deposit.lease, [stored_body, stored_envelope], deposit.owed_to)
     return _Made(stored_body, body.data), _Made(stored_envelope, envelope)
@@ -223,7 +225,7 @@ def _place(deposit: Deposit, made: _Made, lanes: list[Lane]) -> None:
 
 
 def _signed_envelope(
-    vault: Vault, backup_set: BackupSet, verdict: Verdict, parts: list[Part], body: Blob, named: list[tuple[str, int]]
+    vault: Vault, backup_set: BackupSet, content: ContentReader, parts: list[Part], body: Blob, named: list[tuple[str, int]]
 ) -> bytes:
     """`named` are the digests and sizes of the set's blobs."""
     envelope = {
@@ -238,6 +240,7 @@ def _signed_envelope(
         "policy": backup_set.policy,
         "key": backup_set.key_number,
         "schema": schema_digest(parts),
+        "schema_version": content.schema_version,
         "journal": {
             "number": backup_set.journal_number or 0,
             "digest": backup_set.journal_digest or chain.START.digest,
@@ -245,7 +248,7 @@ def _signed_envelope(
             "segment": backup_set.segment or 0,
             "timeline": backup_set.timeline,
         },
-        "proof": verdict.document,
+        "proof": content.verdict.document,
         "body": {"name": body.name, "sha256": body.sha256, "size": body.size, "plain_size": body.plain_size},
         "blobs": [[sha256, size] for sha256, size in sorted(named)],
         "counts": {
@@ -274,7 +277,7 @@ def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit, verdict: Verd
         if backup_set.complete_at is None:
             raise NoLocation("The set is whole at no location.")
         backup_set.state, backup_set.ended_at = BackupSet.State.MADE, vault.clock()
-        _date(vault, backup_set)
+        note_age(vault, backup_set)
         save(backup_set, "complete_at", "protected_at", "state", "ended_at", "goes_at", "kept_why", "kept_policy")
         if give_back:
             leases.release(deposit.lease)
@@ -282,7 +285,7 @@ def _finish(vault: Vault, backup_set: BackupSet, deposit: Deposit, verdict: Verd
     return whole_at
 
 
-def _date(vault: Vault, backup_set: BackupSet) -> None:
+def note_age(vault: Vault, backup_set: BackupSet) -> None:
     """When its age alone lets it go. What it is chosen for later is recorded then (`backups/prune/`)."""
     policy = vault.in_force(backup_set.started_at)
     if policy is not None:

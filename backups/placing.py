@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,27 +22,33 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def put_and_read_back(store: Store, name: str, data: bytes, sha256: str) -> None:
-    """After it the store holds exactly these bytes. What stands there already is kept when it is right and put back when it is not.
+def put_and_read_back(store: Store, name: str, data: bytes, sha256: str, *, aside: Callable[[bytes], None] | None = None) -> None:
+    """After it the store holds exactly these bytes. What stands there already is kept when it is right and put back when it is not;
+    `aside` is given the wrong bytes before.
 
-    A name may be taken and give nothing: a server killed in the middle of a put can list what it never stored (seen on Ceph 16).
+    A name may be taken and give nothing: a server killed in the middle of a put can list what it never stored (seen on Ceph 16), and a
+    disk may have a sector that cannot be read. Then it is put back too; a store that is out of reach refuses that as well.
     """
     try:
         store.put(name, data)
     except AlreadyThere:
-        if _gives(store, name, sha256):
+        there = _given(store, name)
+        if there is not None and sha256_of(there) == sha256:
             return
+        if there is not None and aside is not None:
+            aside(there)
+        del there
         store.put_back(name, data, sha256)
     del data  # reading it back needs as much memory again
     if sha256_of(store.get(name)) != sha256:
         raise Damaged(f"{store.url} gave {name} back otherwise than it was stored. Check that disk or server.")
 
 
-def _gives(store: Store, name: str, sha256: str) -> bool:
+def _given(store: Store, name: str) -> bytes | None:
     try:
-        return sha256_of(store.get(name)) == sha256
-    except Missing:
-        return False
+        return store.get(name)
+    except StoreError:
+        return None
 
 
 def fetch(places: Iterable[Place], name: str, sha256: str, notes: list[str] | None = None) -> bytes:
@@ -50,6 +56,11 @@ def fetch(places: Iterable[Place], name: str, sha256: str, notes: list[str] | No
 
     Raises `NowhereWhole`, which lists what was found where.
     """
+    return fetch_from(places, name, sha256, notes)[0]
+
+
+def fetch_from(places: Iterable[Place], name: str, sha256: str, notes: list[str] | None = None) -> tuple[bytes, Place]:
+    """As `fetch`, with the place that had it."""
     found: list[str] = []
     for place in places:
         try:
@@ -57,7 +68,7 @@ def fetch(places: Iterable[Place], name: str, sha256: str, notes: list[str] | No
             if sha256_of(data) == sha256:
                 if found and notes is not None:
                     notes.append(f"{'; '.join(found)}: taken from {place.name} instead")
-                return data
+                return data, place
             found.append(f"{name} is damaged at {place.name}")
         except Missing:
             found.append(f"{name} is missing at {place.name}")

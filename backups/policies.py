@@ -16,7 +16,17 @@ from backups.models import BackupPolicy
 from backups.policy import Policy, differences, in_force
 
 # What a version decides; the rest says when, by whom and why it was made.
-DECIDED = ("night_starts", "zone", "max_attempts", "retry_minutes", "nightly_days", "weekly_weeks", "longest_years")
+DECIDED = (
+    "night_starts",
+    "zone",
+    "max_attempts",
+    "retry_minutes",
+    "nightly_days",
+    "weekly_weeks",
+    "longest_years",
+    "test_days",
+    "tests_a_night",
+)
 
 
 class PolicyRefused(BackupError):
@@ -40,7 +50,7 @@ def ensure_first_policy() -> bool:
 def change_policy(*, reason: str, approved_by: str = "", in_force_from: datetime | None = None, **changes: Any) -> BackupPolicy:
     """The next version, with these fields changed; stands inside `audit.acting(...)`, whose actor makes it.
 
-    Raises `PolicyRefused` when it changes nothing, lacks a reason, or keeps or tries less without another person's approval;
+    Raises `PolicyRefused` when it changes nothing, lacks a reason, or keeps, tries or tests less without another person's approval;
     `ValidationError` when a value does not fit. Who `approved_by` is, and how long a shortening must wait, is the caller's to check.
     """
     actor, now = actors.current(), clock.now()
@@ -73,7 +83,7 @@ def _check(old: Policy, row: BackupPolicy, now: datetime) -> None:
         raise PolicyRefused("A version cannot begin in the past, nor before the one that it follows.")
     if any(one.shorter for one in changed) and row.approved_by in ("", row.made_by):
         shorter = ", ".join(one.name for one in changed if one.shorter)
-        raise PolicyRefused(f"This keeps or tries less ({shorter}): another person must approve it.")
+        raise PolicyRefused(f"This keeps, tries or tests less ({shorter}): another person must approve it.")
 
 
 def _copy_of(newest: BackupPolicy, changes: dict[str, Any], **made: Any) -> BackupPolicy:
@@ -93,6 +103,8 @@ def _add(number: int, policy: Policy, *, zone: str, made_by: str, reason: str) -
         nightly_days=policy.nightly_days,
         weekly_weeks=policy.weekly_weeks,
         longest_years=policy.longest_years,
+        test_days=policy.test_days,
+        tests_a_night=policy.tests_a_night,
         made_by=made_by,
         reason=reason,
     )

@@ -14,7 +14,8 @@ UTC = ZoneInfo("UTC")
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One version. A night runs from noon to noon in `zone` and its backups are due from `night_starts`; sets are kept `nightly_days`,
-    one a week `weekly_weeks` longer, one a month for at most `longest_years` (P6)."""
+    one a week `weekly_weeks` longer, one a month for at most `longest_years` (P6); what is kept is test-restored every `test_days`, and at
+    least `tests_a_night` sets a night (P7)."""
 
     number: int
     in_force_from: datetime
@@ -25,6 +26,8 @@ class Policy:
     nightly_days: int = 28
     weekly_weeks: int = 52
     longest_years: int = 20
+    test_days: int = 90
+    tests_a_night: int = 1
 
     def retry_after(self, attempts: int) -> timedelta:
         """How long to wait after so many failed attempts (from 1); the last step repeats."""
@@ -39,7 +42,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that two versions say otherwise. `shorter`: the new one keeps less or tries less, so that it takes a second person."""
+    """One thing that two versions say otherwise. `shorter`: the new one keeps, tries or tests less, so that it takes a second person."""
 
     name: str
     old: Any
@@ -49,7 +52,9 @@ class Difference:
 
 # For how long sets are kept; and with it what is less when its number is.
 PERIODS = ("nightly_days", "weekly_weeks", "longest_years")
-KEEPING = (*PERIODS, "max_attempts")
+KEEPING = (*PERIODS, "max_attempts", "tests_a_night")
+# What is less when its number is more.
+WITHIN = ("test_days",)
 
 
 def in_force(versions: Sequence[Policy], now: datetime) -> Policy:
@@ -64,4 +69,8 @@ def differences(old: Policy, new: Policy) -> list[Difference]:
     """What the new version says otherwise, in the order of the fields."""
     before, after = asdict(old), asdict(new)
     changed = [name for name in before if name not in ("number", "in_force_from") and before[name] != after[name]]
-    return [Difference(name, before[name], after[name], name in KEEPING and after[name] < before[name]) for name in changed]
+    return [Difference(name, before[name], after[name], _is_less(name, before[name], after[name])) for name in changed]
+
+
+def _is_less(name: str, old: Any, new: Any) -> bool:
+    return (name in KEEPING and new < old) or (name in WITHIN and new > old)

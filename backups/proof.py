@@ -14,6 +14,7 @@ from audit import chain, events, journal_proof, registry
 from audit.chain import Head
 from audit.events import Event
 from audit.images import compared
+from audit.schema import versions
 from backups.hot import timelines
 from backups.models import BackupSet
 from backups.purge.recorded import recorded_numbers
@@ -28,16 +29,16 @@ _EARLIER = (
 )
 
 
-def prove(moment: Snapshot, backup_set: BackupSet, images: Mapping[str, int]) -> Verdict:
+def prove(moment: Snapshot, backup_set: BackupSet, images: Mapping[str, int], fingerprint: str) -> Verdict:
     """Of the set's stream as the snapshot has it, of which the set has noted where the journal stands. `images` counts the history rows of
-    each model."""
+    each model; the key of that fingerprint signed the schema's versions that count."""
     verdict = Verdict()
     for protected in registry.of_stream(backup_set.stream_id):
         found = compared(protected, backup_set.stream_id, moment.connection, images=images.get(protected.label, 0))
         verdict.count_rows(found.counts)
         for one in found.examples:
             verdict.tell_row(protected.label, one.fault, one.key, one.reference, one.history_id, one.fields)
-    _prove_journal(moment, backup_set, verdict)
+    _prove_journal(moment, backup_set, verdict, fingerprint)
     return verdict
 
 
@@ -49,15 +50,16 @@ def record_failure(backup_set: BackupSet, verdict: Verdict) -> None:
         events.record(Event.PROOF_FAILED, subject=backup_set, customer=customer, facts=facts)
 
 
-def _prove_journal(moment: Snapshot, backup_set: BackupSet, verdict: Verdict) -> None:
+def _prove_journal(moment: Snapshot, backup_set: BackupSet, verdict: Verdict, fingerprint: str) -> None:
     """The last proved set's changes are there still, and from its head on the chain recomputes to the head that the envelope signs."""
     stream, (last, since) = backup_set.stream_id, _earlier(backup_set)
     forks = timelines.forks() if backup_set.timeline > 1 else {}
     _prove_prefix(moment, stream, last, forks.get(stream, {}), verdict)
-    walk = journal_proof.Recomputation(moment.connection, forks, purged=recorded_numbers(moment))
+    lineage = versions.lineage(fingerprint, moment.connection)
+    walk = journal_proof.Recomputation(moment.connection, forks, purged=recorded_numbers(moment), lineage=lineage)
     for misfit in walk.of_stream(stream, last, since):
         verdict.tell_chain(misfit.what, misfit.number, misfit.model, misfit.key, misfit.history_id)
-    verdict.after, verdict.changes = last.number, walk.changes
+    verdict.after, verdict.changes, verdict.vouched = last.number, walk.changes, walk.vouched.total()
 
 
 def _prove_prefix(moment: Snapshot, stream: uuid.UUID, last: Head, forks: Mapping[Head, Head], verdict: Verdict) -> None:

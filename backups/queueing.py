@@ -11,7 +11,8 @@ from django_q.tasks import async_task
 
 from backups import runs
 from backups.live_restore import carrying_out
-from backups.models import LiveRestore, Run
+from backups.models import LiveRestore, Run, TestOrder
+from backups.test_restores import orders
 
 WORKER, DESTROYER = "worker", "destroyer"
 # Enough for the workers until the next look, and no more, so that a lost queue costs little.
@@ -64,6 +65,16 @@ def give_back(run_ids: Sequence[int], now: datetime) -> None:
     queue(run_ids, now)
 
 
+def queue_test_restores(now: datetime) -> int:
+    """A message for each test restore that waits and has none, as far as there is room; returns how many."""
+    waiting = orders.unqueued(now, BATCH)
+    for pk in waiting:
+        with transaction.atomic():
+            if TestOrder.objects.filter(pk=pk, state=TestOrder.State.WAITING).update(queued_at=now):
+                async_task("backups.tasks.test_restore", pk, q_options={"cluster": WORKER, "group": "test restores"})
+    return len(waiting)
+
+
 def queue_item_export(pk: int) -> None:
     """With the caller's transaction, for the queue is in the same database."""
     async_task("backups.tasks.export_item", pk, q_options={"cluster": WORKER, "group": "exports"})
@@ -90,6 +101,7 @@ def forget(cluster: str) -> None:
     if cluster == WORKER:
         Run.objects.filter(queued_at__isnull=False).update(queued_at=None)
         LiveRestore.objects.filter(queued_at__isnull=False).update(queued_at=None)
+        TestOrder.objects.filter(queued_at__isnull=False).update(queued_at=None)
 
 
 def forget_failures() -> None:

@@ -54,6 +54,12 @@ class FoundSet:
         """The same of a set that has it."""
         return dict(self.envelope["journal"])
 
+    @property
+    def schema_version(self) -> tuple[int, datetime] | None:
+        """The number of the schema version whose columns the set has, and when the migrations that led there began; None for older sets."""
+        found = self.envelope.get("schema_version")
+        return (found["number"], datetime.fromisoformat(found["began"])) if found else None
+
 
 def find_sets(places: Sequence[Place], stream: str, trusted: str, notes: list[str]) -> list[FoundSet]:
     """The stream's sets at these places, newest first. What does not verify is noted and left out; so is a place that cannot be listed."""

@@ -16,11 +16,11 @@ from backups import catalogue, idset
 from backups.leases import Held, fenced
 from backups.locations import Place
 from backups.manifest import stream_folder
-from backups.models import BackupSet, Blob, Chunk, Copy, StoredFile
+from backups.models import BackupSet, Blob, Chunk, Copy, Damage, StoredFile
 from backups.stores.contract import StoreError
 from subscriptions import holds
 
-ORDER = (Blob.Kind.ENVELOPE, Blob.Kind.BODY, Blob.Kind.BLOB)
+ORDER = (Blob.Kind.ENVELOPE, Blob.Kind.BODY, Blob.Kind.BLOB, Blob.Kind.ASIDE)
 # Sets that name nothing any more.
 GONE = (BackupSet.State.ABANDONED, BackupSet.State.LEAVING, BackupSet.State.REMOVED)
 TOGETHER = 100
@@ -50,12 +50,21 @@ def _unnamed(stream: uuid.UUID) -> list[int]:
     named: set[int] = set()
     for ids in BackupSet.objects.filter(stream=stream).exclude(state__in=GONE).values_list("blob_ids", flat=True):
         named |= idset.unpacked(bytes(ids))
-    stored = Blob.objects.filter(stream=stream, state=Blob.State.STORED, hot=False).values_list("id", "kind", "made_by__state")
-    return [
-        ident
-        for ident, kind, made_by in stored
-        if (kind in (Blob.Kind.BODY, Blob.Kind.ENVELOPE) and made_by in GONE) or (kind == Blob.Kind.BLOB and ident not in named)
-    ]
+    there = (Blob.State.STORED, Blob.State.INTENDED)
+    rows = Blob.objects.filter(stream=stream, state__in=there, hot=False).values_list("id", "kind", "made_by__state", "state")
+    # An envelope that was perhaps put before its process was killed goes with its set too, for its body does.
+    own = [ident for ident, kind, made_by, _ in rows if kind in (Blob.Kind.BODY, Blob.Kind.ENVELOPE) and made_by in GONE]
+    stored = [(ident, kind) for ident, kind, _, state in rows if state == Blob.State.STORED]
+    unnamed = [*own, *(ident for ident, kind in stored if kind == Blob.Kind.BLOB and ident not in named)]
+    aside = {ident for ident, kind in stored if kind == Blob.Kind.ASIDE}
+    return [*unnamed, *(_pointless(aside, set(unnamed)) if aside else ())]
+
+
+def _pointless(aside: set[int], unnamed: set[int]) -> list[int]:
+    """What was set aside goes with the object for which it stood."""
+    stood_for = Damage.objects.filter(aside_blob__in=aside).values_list("aside_blob", "blob", "blob__state")
+    needed = {ident for ident, blob, state in stood_for if blob is not None and state != Blob.State.CONDEMNED and blob not in unnamed}
+    return sorted(aside - needed)
 
 
 def remove_condemned(places: Iterable[Place], stream: uuid.UUID, lease: Held) -> Removal:

@@ -29,6 +29,7 @@ from backups.models import BackupPolicy, BackupSet, Lease, LiveRestore, Run
 from backups.nightly import back_up, catch_up
 from backups.nights import NightReport, Owner
 from backups.policy import Policy
+from backups.recovery.state import ended
 from backups.statements import update
 from backups.states import UNFILLED, check_transition
 from backups.vault import Vault
@@ -88,7 +89,8 @@ def _owners(versions: list[Policy]) -> dict[Any, Owner]:
     )
     for pk, created_at, first, last, open_ended, agreed in dated.values_list("pk", "created_at", "first", "last", "open_ended", "agreed"):
         found[pk] = Owner(max(created_at, began), first, last if agreed and not open_ended else None)
-    return found
+    destroyed = ended()
+    return {stream: owner for stream, owner in found.items() if stream not in destroyed}
 
 
 def _row(stream: Any, night: nights.Night, pause: Run | None) -> Run:

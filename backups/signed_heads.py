@@ -26,6 +26,7 @@ from backups.stores.contract import Missing, StoreError
 
 # Held against the journal together.
 TOGETHER = 400
+ENDED = "ended/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def misfits(
 ) -> Iterator[Misfit]:
     """The signed heads of these streams that the journal contradicts. The connection must see what was committed before it is asked, so
     it is no snapshot's."""
-    wanted = set(streams)
+    wanted = set(streams) - ended_streams(places, trusted, vouched.notes)  # what was destroyed is missing rightly
     lines = signed_timelines(places, trusted, vouched.notes)
     heads = (one for one in _all(places, trusted, wanted, vouched, tell) if one.head.number and not _given_up(one, lines))
     for some in _together(heads):
@@ -95,6 +96,18 @@ def signed_timelines(places: Sequence[Place], trusted: str, notes: list[str]) ->
             document = verify(json.loads(place.store.get(name)), trusted)
             found[document["timeline"]] = document["forks"]
         except (StoreError, BadSignature, ValueError, KeyError) as problem:
+            notes.append(f"{name} at {place.name} does not count: {problem}")
+    return found
+
+
+def ended_streams(places: Sequence[Place], trusted: str, notes: list[str]) -> set[uuid.UUID]:
+    """The customers that a signed marker at any of the places calls destroyed."""
+    found = set()
+    for place, name in _listed(places, ENDED, notes):
+        try:
+            verify(json.loads(place.store.get(name)), trusted)
+            found.add(uuid.UUID(name.removeprefix(ENDED).removesuffix(".json")))
+        except (StoreError, BadSignature, ValueError) as problem:
             notes.append(f"{name} at {place.name} does not count: {problem}")
     return found
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from audit import actors, evidence
 from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
+from backups.errors import Busy
 from backups.hot import removal, shipper
 from backups.keys import former, keeping
 from backups.live_restore import carrying_out
@@ -19,9 +20,13 @@ from backups.purge import carrying_out as purging
 from backups.purge import looks
 from backups.queueing import DESTROYER, WORKER
 from backups.snapshot import one_connection
+from backups.test_restores import carrying_out as test_restores
+from backups.test_restores import orders
 from backups.vault import Vault
+from backups.verification import carrying_out as verifying
+from backups.verification import setting_aside
 
-TURN_SECONDS = 20.0
+TURN_SECONDS, VERIFY_SECONDS = 20.0, 240.0
 
 
 def look() -> None:
@@ -73,6 +78,24 @@ def restore_live(request_id: int) -> str:
     return done.state if done is not None else "not due"
 
 
+def look_at_test_restores() -> int:
+    """Tonight's test restores are ordered, killed ones begun again, and what waits is queued: every few minutes, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    vault, now = vaults.from_settings(), vaults.clock()
+    with actors.acting("worker", reason="what is kept can be restored", source="look_at_test_restores"):
+        test_restores.recover(vault, now)
+        orders.plan_night(vault, now)
+    return queueing.queue_test_restores(now)
+
+
+def test_restore(order_id: int) -> str:
+    """One attempt at one ordered test restore; its state."""
+    heartbeats.beat(WORKER)
+    done = test_restores.carry_out(vaults.from_settings(), order_id, progress=lambda _: heartbeats.beat(WORKER))
+    heartbeats.beat(WORKER)
+    return done.state if done is not None else "not waiting"
+
+
 def export_item(pk: int) -> str:
     """Takes one item that a person asked for from the backups; returns what became of it."""
     heartbeats.beat(WORKER)
@@ -101,6 +124,30 @@ def prune() -> str:
         done = pruning.carry_out(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
     heartbeats.beat(DESTROYER)
     return f"{done.sets} sets let go, {done.objects} objects removed, {len(done.left)} left"
+
+
+def verify() -> str:
+    """Reads on with tonight's share of each location, and mends what is wrong: some minutes at a time, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    vault, wanted = vaults.from_settings(), verifying.Wanted(seconds=VERIFY_SECONDS)
+    if not verifying.anything_to_do(vault):
+        return "tonight's share is read"
+    with actors.acting("worker", reason="every stored byte is read again", source="verify"):
+        try:
+            turns = verifying.carry_out(vault, wanted, progress=lambda _: heartbeats.beat(WORKER))
+        except Busy as busy:
+            return str(busy)
+    heartbeats.beat(WORKER)
+    return "; ".join(f"{one.location}: {one.objects} read, {one.found} wrong, {one.mended} mended, {one.left} left" for one in turns)
+
+
+def expire_set_aside() -> str:
+    """Damaged bytes that were set aside long enough leave: hourly, where credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    with actors.acting("destroyer", reason="set aside long enough", source="expire_set_aside"):
+        vault = vaults.from_settings()
+        gone, left = setting_aside.expire(vault, vault.usable()[0], vault.clock())
+    return f"{gone} gone, {len(left)} left"
 
 
 def purge() -> str:

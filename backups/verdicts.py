@@ -28,10 +28,12 @@ WHAT_TO_DO = (
 
 @dataclass(slots=True)
 class Verdict:
-    """`counts` of rows by kind of fault, and of changes under `chain`; `changes` numbers were recomputed, those after `after`."""
+    """`counts` of rows by kind of fault, and of changes under `chain`; `changes` numbers were recomputed, those after `after`. Of `vouched`
+    among them a migration took content away: a head that was signed before it stands for them."""
 
     after: int = 0
     changes: int = 0
+    vouched: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
 
@@ -52,7 +54,8 @@ class Verdict:
     @property
     def document(self) -> dict[str, Any]:
         """As the envelope has it."""
-        return {"result": self.result, "after": self.after, "changes": self.changes, "faults": dict(sorted(self.counts.items()))}
+        found = {"result": self.result, "after": self.after, "changes": self.changes, "faults": dict(sorted(self.counts.items()))}
+        return found | ({"vouched": self.vouched} if self.vouched else {})
 
     def count_rows(self, counts: Mapping[Any, int]) -> None:
         self.counts.update({str(fault): count for fault, count in counts.items()})

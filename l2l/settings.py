@@ -22,6 +22,8 @@ L2L_HOME = Path(env.str("L2L_HOME", str(BASE_DIR / "var"))).resolve()
 L2L_KEYS = Path(env.str("L2L_KEYS", str(L2L_HOME / "keys"))).resolve()
 L2L_EXPORTS = Path(env.str("L2L_EXPORTS", str(L2L_HOME / "exports"))).resolve()
 L2L_SPOOL = Path(env.str("L2L_SPOOL", str(L2L_HOME / "spool"))).resolve()
+# Where test restores are loaded: an empty PostgreSQL database; a file of its own in the spool when it is left out.
+L2L_SCRATCH_URL = env.str("L2L_SCRATCH_URL", "")
 L2L_ZONE = env.str("L2L_ZONE", "UTC")
 # name=url, separated by white space; the first one is the primary. Credentials stand apart (.env.example).
 L2L_LOCATIONS = env.str("L2L_LOCATIONS", f"primary=file://{L2L_HOME}/locations/primary offsite=file://{L2L_HOME}/locations/offsite")

@@ -33,6 +33,7 @@ ONCE = [
     "tests/backups/test_retention_calendars.py",
     "tests/backups/test_slots.py",
     "tests/backups/purge/test_kills.py",
+    "tests/backups/schema/test_deploying.py",
     "tests/backups/test_hot_kills.py",
     "tests/backups/test_sections.py",
     "tests/backups/test_kills.py",

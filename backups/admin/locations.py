@@ -8,15 +8,20 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Count, Sum
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import reverse
 
 from audit.admin import BackOfficeAdmin, code, display, moment
 from audit.badges import badge, badges
+from audit.moments import in_utc
 from audit.sizes import in_units
-from backups.models import Blob, Copy, Location
+from backups.admin import reading_terms
+from backups.models import Blob, Copy, Damage, Location, VerificationPass
+from backups.verification import terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,29 @@ class LocationAdmin(BackOfficeAdmin):
     fieldsets = (
         (None, {"fields": ("name", "address", "roles", moment("last_seen_at", "last seen", never="never"), "condition")}),
         ("What it holds", {"fields": ("held", "owed")}),
+        ("Read again", {"fields": ("read_again", "how_read")}),
     )
-    readonly_fields = ("name", "address", "roles", moment("last_seen_at", "last seen", never="never"), "condition", "held", "owed")
+    readonly_fields = (
+        "read_again",
+        "how_read",
+        "name",
+        "address",
+        "roles",
+        moment("last_seen_at", "last seen", never="never"),
+        "condition",
+        "held",
+        "owed",
+    )
+
+    def get_urls(self) -> list[Any]:
+        return [self.view_path("<path:object_id>/reading/", self.reading_view, "reading"), *super().get_urls()]
+
+    def reading_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """How often, and how much a night."""
+        location = self.visible_object(request, object_id)
+        if not request.user.has_perm(terms.CHANGES):
+            raise PermissionDenied
+        return reading_terms.page(self, request, location)
 
     def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
         return rows
@@ -93,6 +119,24 @@ class LocationAdmin(BackOfficeAdmin):
         return badge(
             f"{copies_text(location.owed_copies)}, {in_units(location.owed_bytes or 0)}", "warn", "The next backup puts them there"
         )
+
+    @display(description="checked")
+    def read_again(self, location: Location) -> str:
+        newest = VerificationPass.objects.filter(location=location).order_by("-night").first()
+        if newest is None:
+            return badge("nothing yet", "", "The queue begins with the night; by hand: manage.py verify --mend")
+        damaged = Damage.objects.open().filter(location=location).count()
+        told = f"{newest.in_time} of {newest.stored_objects} objects within {location.recheck_days} days"
+        oldest = f"Oldest check: {in_utc(newest.oldest_at)}" if newest.oldest_at else ""
+        found = badge(f"{damaged} damaged", "bad") if damaged else badge("whole", "good", "Of what was read")
+        return found + badge(told, "good" if newest.in_time == newest.stored_objects else "warn", oldest)
+
+    @display(description="how")
+    def how_read(self, location: Location) -> str:
+        limit = f"at most {in_units(location.nightly_bytes)} a night" if location.nightly_bytes else "as much a night as that asks for"
+        text = f"within {location.recheck_days} days, {limit}"
+        href = reverse("admin:l2l_backups_verificationpass_changelist")
+        return render_to_string("back_office/how_read.html", {"text": text, "href": href, "location": location})
 
     @display(description="copies")
     def held(self, location: Location) -> str:

@@ -88,6 +88,7 @@ class BackupPolicyAdmin(BackOfficeAdmin):
         (None, {"fields": ("number", "standing", moment("in_force_from", "in force from"))}),
         ("Nights", {"fields": ("night_starts", "zone", "max_attempts", "retry_minutes")}),
         ("Kept", {"fields": ("nightly_days", "weekly_weeks", "longest_years")}),
+        ("Tested", {"fields": ("test_days", "tests_a_night")}),
         ("Why", {"fields": ("made_by", "approved_by", "reason")}),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import models
-from django.db.models import Q
+from django.db.models import Min, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -32,6 +32,7 @@ from subscriptions.admin import as_uuid, of_visible_customers
 STANDINGS = {
     "protected": ("good", "whole, and read back, at every required location"),
     "complete only": ("warn", "whole, and read back, at one location, but not yet at every required one"),
+    "damaged": ("bad", "damaged at every location: it does not restore whole"),
     "being made": ("info", "being made now, or left behind by a run that was killed: the next run settles it"),
     "abandoned": ("bad", "given up; nothing can be restored from it"),
     "being removed": ("warn", "being removed, for its time is over; nothing can be restored from it any more"),
@@ -54,6 +55,8 @@ PROOFS = {
 
 def standing_of(backup_set: BackupSet) -> str:
     """How good a set is, in a word of `STANDINGS`."""
+    if backup_set.state == BackupSet.State.MADE and backup_set.damaged_at is not None:
+        return "damaged"
     if backup_set.state == BackupSet.State.MADE:
         return "protected" if backup_set.protected_at else "complete only"
     return STATES_STANDING[BackupSet.State(backup_set.state)]
@@ -66,6 +69,13 @@ def whole_at(sets: Iterable[BackupSet]) -> dict[uuid.UUID, list[str]]:
     for pk, name in copies.order_by("location__position").values_list("blob__made_by", "location__name"):
         found.setdefault(pk, []).append(name)
     return found
+
+
+def checks_of(backup_set: BackupSet) -> list[tuple[str, datetime]]:
+    """For each location the oldest of the last checks of the set's own objects, its body and its envelope."""
+    own = Copy.objects.filter(blob__made_by=backup_set, blob__kind__in=(Blob.Kind.BODY, Blob.Kind.ENVELOPE), state=Copy.State.PRESENT)
+    oldest = own.values("location__name", "location__position").annotate(at=Min("checked_at")).order_by("location__position")
+    return [(one["location__name"], one["at"]) for one in oldest if one["at"] is not None]
 
 
 def standing_badge(backup_set: BackupSet) -> str:
@@ -89,8 +99,9 @@ class StandingFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: models.QuerySet) -> models.QuerySet:
         made = queryset.filter(state=BackupSet.State.MADE)
         chosen = {
-            "protected": made.filter(protected_at__isnull=False),
-            "complete only": made.filter(protected_at=None),
+            "protected": made.filter(protected_at__isnull=False, damaged_at=None),
+            "complete only": made.filter(protected_at=None, damaged_at=None),
+            "damaged": made.filter(damaged_at__isnull=False),
             **{standing: queryset.filter(state=state) for state, standing in STATES_STANDING.items()},
             WITH_REMOVED: queryset,
         }
@@ -208,6 +219,7 @@ class BackupSetAdmin(KeptPages):
             "kept_url": kept_url(found.stream_id),
             "customer_url": customer_url(request.user, found.stream),
             "is_there": found.state == BackupSet.State.MADE,
+            "checks": checks_of(found),
             "places": [(place, place.name in held) for place in Location.objects.filter(Q(in_force=True) | Q(name__in=held))],
             **(extra_context or {}),
         }

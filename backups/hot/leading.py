@@ -47,6 +47,8 @@ IDLE = 60.0
 MOST_UNPLACED = 64 * 1024 * 1024
 OWED_TOGETHER = 50
 UNMADE_AGAIN = 10.0
+# So often a leader looks whether something that it, or one before it, recorded long ago is owed again: verification found it damaged.
+OWED_AGAIN = 30.0
 # Until when the segments know all before there is one.
 NEVER = datetime.fromtimestamp(0, UTC)
 
@@ -82,6 +84,7 @@ class Leader:
         self._waits: dict[uuid.UUID, float] = {}  # streams that cannot be numbered, until when they are left alone
         self._unmade: list[int] = []  # numbered by a leader before us, and not to be made yet
         self._unmade_again = 0.0
+        self._owed_again = time.monotonic() + OWED_AGAIN
         self._unlisted: set[str] = set()  # places of which we do not know yet whether they know more than the database
         self._first = self.last = 0
         self.timeline = 1
@@ -403,6 +406,8 @@ class Leader:
     # What is owed
 
     def _catch_up(self) -> None:
+        if time.monotonic() >= self._owed_again:
+            self._look_for_owed()
         for lane in self.lanes:
             if lane.place.location.pk in self.keys.owed_to:
                 self.keys.owed_to.discard(lane.place.location.pk)
@@ -417,6 +422,15 @@ class Leader:
             if not self._hand_over_owed(lane):
                 lane.behind = False
                 self.say(f"{lane.place.name}: has all that it was owed")
+
+    def _look_for_owed(self) -> None:
+        """What is under way is owed too, and needs no second errand."""
+        self._owed_again = time.monotonic() + OWED_AGAIN
+        under_way = min(self._sent, default=self.last + 1)
+        owed = SegmentCopy.objects.filter(durable_at=None, segment__lt=under_way).values_list("location", flat=True).distinct()
+        again = set(owed)
+        for lane in self.lanes:
+            lane.behind = lane.behind or lane.place.location.pk in again
 
     def _is_owed(self, lane: Lane) -> bool:
         return recording.is_owed_anything(lane.place.location.pk) or bool(self._owed_blobs(lane, 1))

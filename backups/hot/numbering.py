@@ -30,7 +30,7 @@ FIRST_TEXTS, MOST_TEXTS, MOST_TEXTS_BYTES = 50, 2000, 4 * 1024 * 1024
 
 _JOURNAL, _HEADS = JournalRow._meta.db_table, ChainHead._meta.db_table
 _NUMBERED = (
-    'SELECT id, stream_id, model, history_id, "transaction", written_at, number, salt, leaf, digest '  # noqa: S608  (names from the models)
+    'SELECT id, stream_id, model, history_id, "transaction", written_at, number, salt, leaf, digest, shape_id '  # noqa: S608
     f"FROM {_JOURNAL} WHERE stream_id = %s AND number BETWEEN %s AND %s ORDER BY number"
 )
 _GOES_ON = f'SELECT 1 FROM {_JOURNAL} WHERE stream_id = %s AND "transaction" = %s AND (number IS NULL OR number > %s) LIMIT 1'  # noqa: S608
@@ -260,12 +260,9 @@ class Reread:
 def read_again(stream: uuid.UUID, first: int, last: int, *, segment: int, timeline: int) -> Reread:
     """The section with these numbers, from history as it is now."""
     found = ask(_NUMBERED, stream, first, last)
-    ids: dict[str, list[int]] = {}
-    for _, _, model, history_id, *_ in found:
-        ids.setdefault(model, []).append(history_id)
-    texts = {(label, key): text for label, keys in ids.items() for key, text in history_text.texts(_protected(label), keys).items()}
+    texts, columns = _as_numbered([(model, shape, history_id) for _, _, model, history_id, *_, shape in found])
     changes, altered, times = [], [], []
-    for at, (ident, _, model, history_id, transaction, written_at, number, salt, leaf, _) in enumerate(found):
+    for at, (ident, _, model, history_id, transaction, written_at, number, salt, leaf, _, _) in enumerate(found):
         following = found[at + 1][4] if at + 1 < len(found) else None
         end = transaction != following and (following is not None or not ask(_GOES_ON, stream, _as_uuid(transaction), last))
         written = _as_moment(written_at)
@@ -277,8 +274,24 @@ def read_again(stream: uuid.UUID, first: int, last: int, *, segment: int, timeli
         changes.append(change)
     before = _head_at(stream, first - 1)
     head = verified(before, changes)
-    section = Section(str(stream), segment, timeline, before, head, models_of(changes), changes)
+    models = {label: one | {"columns": columns.get(label, one["columns"])} for label, one in models_of(changes).items()}
+    section = Section(str(stream), segment, timeline, before, head, models, changes)
     return Reread(section, times, ChainHead.objects.get(pk=stream).at, altered)
+
+
+def _as_numbered(wanted: Iterable[tuple[str, int, int]]) -> tuple[dict[tuple[str, int], bytes], dict[str, list[Any]]]:
+    """The texts with the columns that they had when they were numbered, and those columns by model: a migration may have run since."""
+    ids: dict[tuple[str, int], list[int]] = {}
+    for label, shape, history_id in wanted:
+        ids.setdefault((label, shape), []).append(history_id)
+    shapes = RowShape.objects.in_bulk({shape for _, shape in ids})
+    texts: dict[tuple[str, int], bytes] = {}
+    columns: dict[str, list[Any]] = {}
+    for (label, shape), keys in ids.items():
+        columns[label] = [dict(one) for one in history_text.canonical_columns(shapes[shape])]
+        found = history_text.texts_of_shape(_protected(label), shapes[shape], keys) or {}
+        texts |= {(label, key): text for key, text in found.items()}
+    return texts, columns
 
 
 def _head_at(stream: uuid.UUID, number: int) -> Head:

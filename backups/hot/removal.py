@@ -130,7 +130,8 @@ def _keep(vault: Vault, places: Sequence[Place], lease: Held, number: int, strea
     data = segments.written(wanted, sealed, vault.signer)
     name = kept_name(number, lease.epoch)
     with fenced(lease):
-        KeptSegment.objects.create(number=number, name=name, sections=[[entry.stream, entry.last] for entry in wanted.sections])
+        about = {"sha256": sha256_of(data), "size": len(data), "sections": [[entry.stream, entry.last] for entry in wanted.sections]}
+        KeptSegment.objects.create(number=number, name=name, **about)
     for place in places:
         lease.keep()
         put_and_read_back(place.store, name, data, sha256_of(data))

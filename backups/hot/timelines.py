@@ -20,7 +20,8 @@ import audit
 from audit import events
 from audit.chain import Head
 from audit.events import Event
-from audit.models import ChainHead
+from audit.models import ChainHead, Stream
+from audit.registry import SYSTEM_STREAM
 from backups import leases
 from backups.errors import BackupError, NoLocation
 from backups.hot.lanes import WentBack
@@ -35,6 +36,8 @@ LEASE = "hot"
 TIMELINES = f"{FOLDER}timelines/"
 FORMAT = 1
 DAY = timedelta(days=1)
+# Why customers are frozen while it is so; the next timeline thaws them.
+READ_ONLY = "read-only: a location knows of changes that this database does not, until a person starts the next timeline"
 
 
 class Stopped(BackupError):
@@ -52,10 +55,25 @@ def refuse_stopped() -> None:
 
 
 def check(place: Place, last: int, now: datetime) -> None:
-    """`WentBack` when the place holds a segment behind number `last`, which this database would give anew. Raises what listing raises."""
-    newest = max(_numbers_since(place, _newest_day(now), now), default=0)
+    """`WentBack` when the place holds a segment behind number `last`, which this database would give anew; or, after a recovery from
+    elsewhere, one of the lost machine that was not known there. Raises what listing raises."""
+    found = list(_numbers_since(place, _newest_day(now), now))
+    newest = max((number for number, _ in found), default=0)
     if newest > last:
         raise WentBack(f"{place.name} holds segment {newest}; this database knows of none after {last}: it went back in time")
+    strays = _strays(found)
+    if strays:
+        raise WentBack(
+            f"{place.name} holds segment {max(strays)} of the machine that was lost, which was not known where the service came back from"
+        )
+
+
+def _strays(found: Iterable[tuple[int, int]]) -> list[int]:
+    """The numbers that leaders from before the recovery gave, behind what was recovered; none where nothing ever was."""
+    behind, up_to = HotState.objects.filter(pk=1).values_list("recovered_segment", "recovered_epoch").first() or (None, None)
+    if behind is None or up_to is None:
+        return []
+    return [number for number, epoch in found if number > behind and epoch <= up_to]
 
 
 def _newest_day(now: datetime) -> date:
@@ -63,24 +81,26 @@ def _newest_day(now: datetime) -> date:
     return (newest or now - 400 * DAY).astimezone(UTC).date() - DAY
 
 
-def _numbers_since(place: Place, day: date, now: datetime) -> Iterator[int]:
-    """The numbers of the segments that lie there, by the names of the days. A long silence is listed as a whole."""
+def _numbers_since(place: Place, day: date, now: datetime) -> Iterator[tuple[int, int]]:
+    """The numbers and epochs of the segments that lie there, by the names of the days. A long silence is listed as a whole."""
     today = now.astimezone(UTC).date() + DAY
     prefixes = [f"{FOLDER}{day + DAY * days:%Y-%m-%d}/" for days in range((today - day).days + 1)]
     for prefix in prefixes if len(prefixes) <= 40 else [FOLDER]:
         for entry in place.store.list(prefix):
             found = number_and_epoch(entry.name)
             if found is not None:
-                yield found[0]
+                yield found
 
 
 def note_stopped(why: str, lease: Held) -> None:
-    """From now on nothing is shipped, pruned or destroyed."""
+    """From now on nothing is shipped, pruned or destroyed, and no content written."""
     with audit.acting("shipper", reason="a location knows more than the database", source="hotbackup"), leases.fenced(lease):
         state, _ = HotState.objects.get_or_create(pk=1)
         if not state.stopped:
             state.stopped, state.stopped_at = why[:1000], lease.clock()
             state.save(update_fields=["stopped", "stopped_at"])
+            content = Stream.objects.exclude(pk=SYSTEM_STREAM).filter(frozen_at=None)
+            content.update(frozen_at=lease.clock(), frozen_reason=READ_ONLY)
             events.record(Event.HOT_STOPPED, subject="hot:shipper", facts={"segment": state.last_segment})
 
 
@@ -119,7 +139,7 @@ def _ahead(places: Sequence[Place], trusted: str) -> Ahead:
             if found is None:
                 continue
             segment, epoch = max(segment, found[0]), max(epoch, found[1])
-            if found[0] > last:
+            if found[0] > last or _strays([found]):
                 numbers |= {stream: max(number, numbers.get(stream, 0)) for stream, number in _highest(place, entry.name, trusted)}
     return Ahead(segment, epoch, numbers)
 
@@ -189,7 +209,10 @@ def _record(timeline: Timeline, ahead: Ahead) -> None:
         timeline.save(force_insert=True)
         for stream, (_, digest, highest) in timeline.forks.items():
             ChainHead.objects.update_or_create(stream_id=uuid.UUID(stream), defaults={"number": highest, "digest": digest})
-        HotState.objects.filter(pk=1).update(timeline=timeline.number, last_segment=ahead.segment, stopped="", stopped_at=None)
+        HotState.objects.filter(pk=1).update(
+            timeline=timeline.number, last_segment=ahead.segment, stopped="", stopped_at=None, recovered_segment=None, recovered_epoch=None
+        )
+        Stream.objects.filter(frozen_reason=READ_ONLY).update(frozen_at=None, frozen_reason="")
         # No segment of the new line has a name of the old one; whoever waits may lead at once.
         Lease.objects.filter(name=LEASE).update(epoch=ahead.epoch + 1, expires_at=timeline.started_at)
         facts = {"timeline": timeline.number, "forks": len(timeline.forks)}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
-from audit import registry, rows
+from audit import registry, rows, upgrades
 from audit.registry import Protected
+from audit.upgrades import NoUpgrade, Step
 from backups.choosing import Only, Selection
 from backups.errors import NoSet
 from backups.live_restore.comparing import Allowance, Line, compare
@@ -57,38 +60,50 @@ def make_plan(source: Source, chosen: Chosen, allowance: Allowance | None = None
             continue
         if part is None:
             notes.append(f"The state does not know {protected.label}: its rows are left as they are")
-        elif trouble := _misfit(protected, part):
-            unfit.append(trouble)
-        else:
-            plans.append(_compared(source, protected, part, chosen, allowance))
+            continue
+        try:
+            steps = upgrades.path(protected.label, part.columns, _columns(protected))
+        except NoUpgrade as missing:
+            unfit.append(str(missing))
+            continue
+        notes += [f"The state's rows of {protected.label} are brought to today's columns by {_names(steps)}"] if steps else []
+        plans.append(_compared(source, protected, part, steps, chosen, allowance))
     unfit += [f"{part.model} is no model of this software any more." for part in source.reader.parts if _is_unknown(part, chosen)]
     lost, unfindable = lost_files(source, plans)
     return Plan(source, chosen, tuple(plans), lost, (*unfit, *unfindable, *obstacles(source.stream, plans)), tuple(notes))
 
 
-def _compared(source: Source, protected: Protected, part: Part, chosen: Chosen, allowance: Allowance) -> ModelPlan:
-    wanted = _wanted(source, part, chosen.keys)
+def _compared(source: Source, protected: Protected, part: Part, steps: Sequence[Step], chosen: Chosen, allowance: Allowance) -> ModelPlan:
+    wanted = _wanted(
+        source, part, chosen.keys, partial(upgrades.upgraded, steps, now=_columns(protected)) if _differs(protected, part) else None
+    )
     return ModelPlan(protected, compare(live_lines(protected, source.stream, chosen.keys), wanted, allowance), wanted)
 
 
-def _wanted(source: Source, part: Part, keys: frozenset[Any] | None) -> Callable[[], Iterator[Line]]:
+def _wanted(
+    source: Source, part: Part, keys: frozenset[Any] | None, upgraded: Callable[[bytes], bytes] | None
+) -> Callable[[], Iterator[Line]]:
+    """`upgraded` makes today's rows of those of another schema; None where there is nothing to do."""
+
     def lines() -> Iterator[Line]:
         for line in source.reader.lines(part):
             key = json.loads(line.decode())[part.key]
             if keys is None or key in keys:
-                yield key, line
+                yield key, upgraded(line) if upgraded else line
 
     return lines
 
 
-def _misfit(protected: Protected, part: Part) -> str:
-    """How the state's columns of a model differ from today's; empty when they are the same."""
-    then = {column["name"]: column for column in part.columns}
-    now = {column.name: column.described() for column in rows.columns(protected.model)}
-    if then == now:
-        return ""
-    other = sorted({name for name in then.keys() | now.keys() if then.get(name) != now.get(name)})
-    return f"{protected.label} had other columns then ({', '.join(other)}): restore it to a folder and import from there."
+def _columns(protected: Protected) -> list[dict[str, Any]]:
+    return [column.described() for column in rows.columns(protected.model)]
+
+
+def _differs(protected: Protected, part: Part) -> bool:
+    return sorted(part.columns, key=itemgetter("name")) != _columns(protected)
+
+
+def _names(steps: Sequence[Step]) -> str:
+    return ", ".join(step.name for step in steps)
 
 
 def _is_unknown(part: Part, chosen: Chosen) -> bool:

@@ -6,9 +6,12 @@ from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment
 from backups.models.keys import EscrowDrill, KeyChangeRequest, KeyRingVersion
 from backups.models.policy import BackupPolicy
 from backups.models.purges import DoomedFile, Purge, PurgeRequest, PurgeTry, TermLook
+from backups.models.recovery import RecoveredStream, Recovery
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
 from backups.models.runs import Act, Heartbeat, Run
+from backups.models.test_restores import TestCell, TestNight, TestOrder, TestRestore, TestSignOff, TestTier
+from backups.models.verification import Damage, ServiceObject, UnknownObject, VerificationPass
 
 __all__ = [
     "Act",
@@ -18,6 +21,7 @@ __all__ = [
     "Chunk",
     "ClockMark",
     "Copy",
+    "Damage",
     "DoomedFile",
     "EscrowDrill",
     "Heartbeat",
@@ -37,13 +41,24 @@ __all__ = [
     "PurgeRequest",
     "PurgeTry",
     "ReadLease",
+    "RecoveredStream",
+    "Recovery",
     "RetentionLook",
     "Run",
     "Segment",
     "SegmentCopy",
+    "ServiceObject",
     "Slot",
     "StoredFile",
     "StreamQuerySet",
     "TermLook",
+    "TestCell",
+    "TestNight",
+    "TestOrder",
+    "TestRestore",
+    "TestSignOff",
+    "TestTier",
     "Timeline",
+    "UnknownObject",
+    "VerificationPass",
 ]

@@ -22,6 +22,14 @@ class Location(models.Model):
     in_force = models.BooleanField(default=True, help_text="The environment names it; else its row stays and it is used no more.")
     last_seen_at = models.DateTimeField(null=True, blank=True)
     trouble = models.CharField(max_length=500, blank=True, help_text="Why it could not be used when it was last tried.")
+    # Verification (P4): set by `backups.verification.terms.change`.
+    recheck_days = models.PositiveSmallIntegerField(default=30, help_text="Each object is read again within so many days.")
+    nightly_bytes = models.PositiveBigIntegerField(null=True, help_text="Read a night at most; none: as much as the period asks for.")
+    read_price = models.DecimalField(
+        max_digits=10, decimal_places=4, null=True, help_text="What reading a GiB costs there, in your currency; none: nothing."
+    )
+    terms_by = models.CharField(max_length=150, blank=True, help_text="Who chose that, and why.")
+    terms_reason = models.CharField(max_length=500, blank=True)
 
     class Meta:
         ordering = ("position", "name")
@@ -117,6 +125,7 @@ class Blob(models.Model):
         BODY = "body", "set's body"
         ENVELOPE = "envelope", "set's envelope"
         KEY = "key", "wrapped key"
+        ASIDE = "aside", "damaged bytes set aside"
 
     class State(models.TextChoices):
         INTENDED = "intended", "being stored"
@@ -164,7 +173,10 @@ class Copy(models.Model):
         verbose_name = "copy"
         verbose_name_plural = "copies"
         constraints = (models.UniqueConstraint(fields=("blob", "location"), name="l2l_copy_once"),)
-        indexes = (models.Index(fields=("location",), condition=models.Q(state="owed"), name="l2l_copy_owed"),)
+        indexes = (
+            models.Index(fields=("location",), condition=models.Q(state="owed"), name="l2l_copy_owed"),
+            models.Index(fields=("location", "checked_at"), condition=models.Q(state="present"), name="l2l_copy_checked"),
+        )
 
 
 class Chunk(models.Model):

@@ -63,6 +63,7 @@ class SegmentCopy(models.Model):
     segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="copies")
     location = models.ForeignKey(Location, on_delete=models.PROTECT, related_name="+", db_index=False)
     durable_at = models.DateTimeField(null=True)
+    checked_at = models.DateTimeField(null=True, help_text="When its bytes were last read and found right, after it became durable.")
 
     class Meta:
         verbose_name_plural = "segment copies"
@@ -77,6 +78,8 @@ class KeptSegment(models.Model):
     id = models.BigAutoField(primary_key=True)
     number = models.BigIntegerField(db_index=True)
     name = models.CharField(max_length=200, unique=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    size = models.PositiveIntegerField(default=0)
     sections = models.JSONField(default=list)
 
     def __str__(self) -> str:
@@ -139,6 +142,9 @@ class HotState(models.Model):
     stopped_at = models.DateTimeField(null=True)
     unled_since = models.DateTimeField(null=True, help_text="Since when the queue ships, because nobody leads.")
     ticked_at = models.DateTimeField(null=True, help_text="When a leader last looked and recorded.")
+    # After a recovery: segments behind this one under epochs up to that one were shipped by the lost machine, and are not known here.
+    recovered_segment = models.BigIntegerField(null=True)
+    recovered_epoch = models.PositiveBigIntegerField(null=True)
 
     class Meta:
         verbose_name = verbose_name_plural = "hot backups"

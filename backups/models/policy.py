@@ -40,6 +40,15 @@ class BackupPolicy(audit.TrackedModel):
     longest_years = models.PositiveSmallIntegerField(
         "monthly sets, years", validators=[MinValueValidator(1)], help_text="Years that one set of each month is kept at most."
     )
+    test_days = models.PositiveSmallIntegerField(
+        "tested within, days",
+        default=90,
+        validators=[MinValueValidator(1)],
+        help_text="Within so many days a set of each customer, tier and location is restored to prove that it can be.",
+    )
+    tests_a_night = models.PositiveSmallIntegerField(
+        "tests a night", default=1, help_text="At least so many, even when fewer would do to keep to those days."
+    )
     made_by = models.CharField(max_length=150)
     approved_by = models.CharField(max_length=150, blank=True)
     reason = models.TextField()
@@ -81,4 +90,6 @@ class BackupPolicy(audit.TrackedModel):
             nightly_days=self.nightly_days,
             weekly_weeks=self.weekly_weeks,
             longest_years=self.longest_years,
+            test_days=self.test_days,
+            tests_a_night=self.tests_a_night,
         )

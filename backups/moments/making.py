@@ -34,6 +34,7 @@ from backups.hot.removed import Record
 from backups.hot.sections import FileEntry
 from backups.locations import Place
 from backups.manifest import BadManifest, Part
+from backups.moments.nothing import NO_SET, NothingYet, beginning
 from backups.moments.reader import JOURNAL, SCHEMA, MomentReader
 from backups.moments.workspace import ROWS_AT_ONCE, Workspace
 from backups.read_leases import Reading, staying
@@ -52,20 +53,23 @@ def open_moment(
     *,
     wants: Callable[[Part], bool] = lambda _: True,
     progress: Progress = lambda _: None,
+    from_nothing: bool = False,
 ) -> MomentReader:
     """The stream's state at that moment (None: the newest second that is covered), from the newest set that leads there; when that is
-    damaged, from an older one. Only what is wanted is made ready, and so checked, at once. The caller closes it.
+    damaged, from an older one, and with `from_nothing` from the segments alone. Only what is wanted is made ready, and so checked, at once.
+    The caller closes it.
 
     Raises `NoSet`, `NotCovered`, `Gap`, `NowhereWhole`, `BadManifest`, `KeysMissing`, `NoLocation`.
     """
     sets = staying(find_sets(places, stream, vault.fingerprint, notes))
-    choose(sets, None, notes)  # says what is wrong when there is none
+    if not (from_nothing and not sets):
+        choose(sets, None, notes)  # says what is wrong when there is none
     forks = find_forks(places, vault.fingerprint, notes)
     on = timelines.newest(forks) if at is None else timelines.in_force(forks, at)
     segments, record = _segments_up_to(places, forks, on, notes), find_removed(places, vault.fingerprint, notes)
     question = _Question(vault, tuple(places), stream, at, on, forks, segments, record, notes, progress)
     first: Exception | None = None
-    for found in _bases(sets, on):
+    for found in [*_bases(sets, on, at), *([beginning()] if from_nothing else [])]:
         try:
             return _made(question, found, wants)
         except (NowhereWhole, BadManifest) as problem:
@@ -90,9 +94,20 @@ def _segments_up_to(places: Sequence[Place], forks: Sequence[Fork], on: int, not
     return {number: found for number, found in find_segments(places, notes).items() if end is None or number < end}
 
 
-def _bases(sets: Sequence[FoundSet], on: int) -> list[FoundSet]:
-    """The sets that may lead to the moment, the best first: the newest on its own timeline or an older one, then those of later ones."""
-    return sorted((one for one in sets if one.journal is not None), key=lambda one: one.mark["timeline"] > on)
+def _bases(sets: Sequence[FoundSet], on: int, at: datetime | None) -> list[FoundSet]:
+    """The sets that may lead to the moment, the best first: the newest on its own timeline or an older one, then those of later ones; of
+    these those with the columns of that moment before those of another schema, in which what was dropped since is not any more."""
+    numbered = [one for one in sets if one.journal is not None]
+    began = [version[1] for one in numbered if (version := one.schema_version)]
+    return sorted(numbered, key=lambda one: (one.mark["timeline"] > on, not _is_native(one, at, began)))
+
+
+def _is_native(found: FoundSet, at: datetime | None, began: Sequence[datetime]) -> bool:
+    """Whether no schema change that sets tell of (`began`) lies between the set and the moment."""
+    if at is None or at > found.snapshot_at:
+        return not any(found.snapshot_at < change and (at is None or change <= at) for change in began)
+    version = found.schema_version
+    return version is None or version[1] <= at
 
 
 def _no_base(sets: Sequence[FoundSet]) -> str:
@@ -122,7 +137,7 @@ class _Question:
 def _made(question: _Question, found: FoundSet, wants: Callable[[Part], bool]) -> MomentReader:
     held = Reading(found.id, "any second", question.vault.clock)
     try:
-        base = open_set(question.places, question.vault.keys, question.stream, found, question.notes, keep=held.keep)
+        base = _opened_base(question, found, held)
         workspace = Workspace(question.vault.spool, SCHEMA, on_close=held.release)
     except BaseException:
         held.release()
@@ -132,6 +147,12 @@ def _made(question: _Question, found: FoundSet, wants: Callable[[Part], bool]) -
     except BaseException:
         workspace.close()
         raise
+
+
+def _opened_base(question: _Question, found: FoundSet, held: Reading) -> SetReader:
+    if found.id == NO_SET:
+        return NothingYet(question.places, question.vault.keys, question.stream, found, question.notes)
+    return open_set(question.places, question.vault.keys, question.stream, found, question.notes, keep=held.keep)
 
 
 @dataclass
@@ -144,6 +165,7 @@ class _Maker:
     workspace: Workspace
     models: dict[str, int] = field(default_factory=dict)
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
+    told: list[tuple[int, dict[str, dict[str, Any]]]] = field(default_factory=list)
     files: list[Stretch] = field(default_factory=list)
     read: tuple[int, int] | None = None
     until: datetime | None = None
@@ -161,9 +183,27 @@ class _Maker:
                 self.question.progress(f"the state of {model}")
                 reader.prepare(model)
             self._find_files(reader, opened)
+            self._note_columns(reader.described)
         finally:
             opened.close()
         return reader
+
+    def _note_columns(self, described: dict[str, dict[str, Any]]) -> None:
+        """What of the moment another schema version hides, where no set of its own leads there."""
+        version, at = self.found.schema_version, self.question.at
+        if version is not None and at is not None and at < version[1]:
+            self.question.notes.append(
+                f"the state is read from a set of schema version {version[0]}, which began later: columns that went with it are not there, "
+                "and renamed ones have their new names"
+            )
+        for part in (part for part in self.base.parts if part.what == "history" and part.model in described):
+            known = {column["name"] for column in part.columns}
+            new = [column["name"] for column in described[part.model]["columns"] if column["name"] not in known]
+            if new:
+                self.question.notes.append(
+                    f"{part.model} has got {', '.join(new)} since the set that the state is read from: rows that nobody changed since have "
+                    "no value there"
+                )
 
     def _reader(self, prefix: Prefix, shared: Head) -> MomentReader:
         number, digest = prefix.head.number, prefix.head.digest
@@ -171,7 +211,16 @@ class _Maker:
         at = self.question.at or self.until
         assert at is not None  # `_refuse_unproved` knows until when, for now
         moment = Moment(at, number, digest, effective_at, self.question.on, self.read)
-        return MomentReader(self.found, self.base, moment, min(number, shared.number), self.workspace, self.models, self.described)
+        return MomentReader(
+            self.found, self.base, moment, min(number, shared.number), self.workspace, self.models, self._described_by(number)
+        )
+
+    def _described_by(self, number: int) -> dict[str, dict[str, Any]]:
+        """What the segments up to that change say of models: columns that came later are not of that moment."""
+        found: dict[str, dict[str, Any]] = {}
+        for first, models in self.told:
+            found |= models if first <= number else {}
+        return found
 
     # The set's journal
 
@@ -287,6 +336,7 @@ class _Maker:
         self.until = max(self.until, until) if self.until else until
         self.question.progress(f"segment {number}")
         self.described |= stretch.models
+        self.told += [(stretch.links[0].change.number, stretch.models)] if stretch.links else []
         if stretch.files:
             self.files.append(stretch)
         self.workspace.fill("INSERT INTO change VALUES (?, ?, ?, ?, ?, ?)", [self._change_values(link, number) for link in stretch.links])

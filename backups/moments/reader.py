@@ -281,7 +281,7 @@ class MomentReader:
         if part.what in ("rows", "history"):
             columns = _joined(part.columns, [one for one in told.get("columns", []) if part.what == "history" or _of_row(one)])
             files = max(part.files, told.get("files", []), key=len)
-        return MomentPart(part.what, part.model, columns, part.key, part.reference, files, slot=slot)
+        return MomentPart(part.what, part.model, columns, part.key, part.reference, files, parents=part.parents, slot=slot)
 
     def _new_parts(self, model: str) -> list[MomentPart]:
         """Of a model that the set does not know: its first rows were made after it."""

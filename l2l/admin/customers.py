@@ -31,6 +31,7 @@ from backups.admin.locations import Owed, owed_by_location
 from backups.admin.sets import STANDINGS, standing_of, whole_at
 from backups.errors import BackupError
 from backups.models import BackupSet, LiveRestore, LiveRestoreRequest, Location, Run
+from backups.test_restores.coverage import rto
 from l2l.admin.past_term import PastTermPages
 from l2l.admin.timeline import page_of
 from subscriptions import holds, terms
@@ -197,6 +198,7 @@ class CustomerAdmin(PastTermPages):
             hold_url=_hold_url(customer, request.user),
             live_restore=_live_restore(customer, request.user),
             restore_live_url=_restore_live_url(customer, request.user),
+            restores=rto(customer.pk),
             owed=_owed_of(places, owed_by_location(customer.pk)),
             exports=Export.objects.filter(customer=customer)[:EXPORTS_SHOWN],
             may_back_up=request.user.has_perm(RUN_BACKUP),

@@ -77,7 +77,13 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     (
         "Proof",
         [
+            ("Verification", "fact_check", "l2l_backups_verificationpass_changelist", "l2l_backups.view_verificationpass"),
+            ("Damage", "broken_image", "l2l_backups_damage_changelist", "l2l_backups.view_damage"),
+            ("Unknown objects", "unknown_document", "l2l_backups_unknownobject_changelist", "l2l_backups.view_unknownobject"),
+            ("Tests owed", "event_repeat", "l2l_backups_testcell_changelist", "l2l_backups.view_testcell"),
+            ("Test restores", "fact_check", "l2l_backups_testrestore_changelist", "l2l_backups.view_testrestore"),
             ("Findings", "assignment_late", "l2l_audit_finding_changelist", "l2l_audit.view_finding"),
+            ("Schema versions", "schema", "l2l_audit_schemaversion_changelist", "l2l_audit.view_schemaversion"),
         ],
     ),
     (

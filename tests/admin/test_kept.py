@@ -358,6 +358,8 @@ def test_a_change_of_policy_shows_which_sets_would_go(as_: As, own: Belongings) 
         "retry_minutes": "1 5 15 60",
         "longest_years": 20,
         "weekly_weeks": 52,
+        "test_days": 90,
+        "tests_a_night": 1,
     }
     ask = url("policychangerequest_add")
     shorter = as_("olga").post(ask, sent | {"nightly_days": 21, "why": "x", "_what_if": "1"})

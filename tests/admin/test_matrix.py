@@ -21,6 +21,9 @@ from django_q.models import Failure, OrmQ, Schedule
 import audit
 from audit import findings
 from audit.models import Event, Finding, Grant
+from audit.schema import versions
+from audit.schema.versions import Changed
+from audit.signing import Signer, new_secret
 from backups.models import (
     BackupPolicy,
     EscrowDrill,
@@ -33,6 +36,8 @@ from backups.models import (
     Purge,
     PurgeRequest,
     RetentionLook,
+    TestCell,
+    TestRestore,
 )
 from backups.policies import ensure_first_policy
 from l2l import schedules
@@ -41,6 +46,7 @@ from tests.admin.conftest import Belongings
 
 STAFF = frozenset({"root", "ada", "rita", "olga", "otto", "anna", "nobody"})
 PEOPLE = (*sorted(STAFF), "anonymous")
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NOBODY: frozenset[str] = frozenset()
 ALL_CUSTOMERS = frozenset({"root", "rita", "olga", "otto"})
 OWN = ALL_CUSTOMERS | {"ada"}
@@ -96,6 +102,9 @@ MODELS = {
     "l2l_backups_hotstate": Model(OWN),
     "l2l_backups_itemexport": Model(OWN),
     "l2l_backups_location": Model(BACKUPS),
+    "l2l_backups_verificationpass": Model(BACKUPS),
+    "l2l_backups_damage": Model(BACKUPS),
+    "l2l_backups_unknownobject": Model(BACKUPS),
     "l2l_backups_blob": Model(BACKUPS),
     "l2l_backups_copy": Model(BACKUPS),
     "l2l_backups_backuppolicy": Model(ALL_CUSTOMERS),
@@ -106,8 +115,11 @@ MODELS = {
     "l2l_backups_liverestorerequest": Model(OWN, add=frozenset({"root", "olga"})),
     "l2l_backups_purgerequest": Model(OWN, add=MANAGED),
     "l2l_backups_purge": Model(OWN),
+    "l2l_backups_testrestore": Model(OWN),
+    "l2l_backups_testcell": Model(OWN),
     "l2l_audit_finding": Model(OWN, tracked=True),
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
+    "l2l_audit_schemaversion": Model(BACKUPS),
     "l2l_audit_grant": Model(USERS_SEEN, add=USERS, tracked=True),
     "auth_user": Model(USERS_SEEN, USERS, USERS),
     "auth_group": Model(USERS_SEEN),
@@ -129,6 +141,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_backupset_kept": (OWN, NOBODY),
     "l2l_backups_retentionlook_clear_clock": (OPERATORS, OPERATORS),
     "l2l_backups_run_act": (OPERATORS, OPERATORS),
+    "l2l_backups_location_reading": (OPERATORS, OPERATORS),
     "l2l_subscriptions_legalhold_postpone": (frozenset({"root", "ada", "olga"}),) * 2,
     "l2l_subscriptions_legalhold_ask_for_release": (MANAGED, MANAGED),
     # Asked for by ada, for her own customer and for another.
@@ -162,6 +175,8 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_purgerequest_finish": (NOBODY, NOBODY),  # the destroyer does it
     "l2l_backups_purgerequest_refuse": (frozenset({"root", "rita"}),) * 2,
     "l2l_backups_purgerequest_cancel": (frozenset({"root", "rita", "ada"}),) * 2,
+    "l2l_backups_testrestore_sign_off": (frozenset({"root", "rita", "olga"}),) * 2,
+    "l2l_backups_testrestore_ask": (OPERATORS, OPERATORS),
     "l2l_audit_finding_take": (OPERATORS, OPERATORS),
     "l2l_audit_finding_postpone": (OPERATORS, OPERATORS),
     "l2l_audit_finding_close": (OPERATORS, OPERATORS),
@@ -224,6 +239,8 @@ class Rows:
         arguments: list[Any] = [row.pk] if row is not None and page not in ("changelist", "add", "deleted") else []
         if name == "l2l_backups_backupset_kept":
             arguments = [row.stream_id]
+        if name == "l2l_backups_testrestore_ask":
+            arguments = [row.stream]
         if name in ("l2l_backups_retentionlook_clear_clock", "l2l_backups_keyringversion_customers"):
             arguments = []
         if page in ("version", "version_file"):
@@ -263,6 +280,7 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         "l2l_backups_keychangerequest": of_keys,
         "l2l_backups_escrowdrill": drill,
         "l2l_audit_event": Event.objects.first(),
+        "l2l_audit_schemaversion": _a_schema_version(now),
         "l2l_audit_grant": grant,
         "auth_user": people["ada"],
         "auth_group": Group.objects.first(),
@@ -298,6 +316,30 @@ def _a_finding(one: Belongings) -> Finding:
         )
 
 
+def _a_test(one: Belongings) -> TestRestore:
+    with audit.acting("worker", reason="a test", source="test"):
+        return TestRestore.objects.create(
+            stream=one.customer.pk,
+            called=one.customer.code,
+            set_id=one.backup_set.pk,
+            tier="nightly",
+            location="primary",
+            seed="x",
+            result="passed",
+            asked_by="worker",
+            reason="owed tonight",
+            begun_at=NOW,
+            ended_at=NOW,
+            list_ms=1,
+            restore_ms=1,
+            judge_ms=1,
+            read_bytes=1,
+            content_bytes=1,
+            software="test",
+            document={},
+        )
+
+
 def _a_release(hold: LegalHold) -> HoldReleaseRequest:
     """Asked for by ada."""
     now, ada = datetime.now(UTC), User.objects.get(username="ada")
@@ -329,6 +371,11 @@ def _a_purge(one: Belongings) -> Purge:
         return Purge.objects.create(customer=one.customer, request=asked, digests=b"", numbers=b"", **about)
 
 
+def _a_schema_version(now: datetime) -> Any:
+    with audit.acting("deploy"):
+        return versions.record(Signer(new_secret()), now, "1.0", Changed())
+
+
 def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
     hold = _a_hold(one)
     return Rows(
@@ -344,6 +391,10 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_subscriptions_holdreleaserequest": _a_release(hold),
             "l2l_subscriptions_termchangerequest": _a_change_of_terms(one),
             "l2l_audit_finding": _a_finding(one),
+            "l2l_backups_testrestore": _a_test(one),
+            "l2l_backups_testcell": TestCell.objects.create(
+                stream_id=one.customer.pk, tier="nightly", location=Location.objects.get(name="primary"), since=NOW, due_at=NOW
+            ),
             "l2l_backups_backupset": one.backup_set,
             "l2l_backups_retentionlook": RetentionLook.objects.create(
                 stream_id=one.customer.pk, look_at=datetime.now(UTC), policy=1, years=20

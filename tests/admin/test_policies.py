@@ -39,7 +39,7 @@ def ripe(people: dict[str, User], settings: Any) -> dict[str, User]:
 
 def form(**changes: Any) -> dict[str, Any]:
     newest = BackupPolicy.objects.order_by("-number")[0]
-    names = ("zone", "max_attempts", "retry_minutes", "nightly_days", "weekly_weeks", "longest_years")
+    names = ("zone", "max_attempts", "retry_minutes", "nightly_days", "weekly_weeks", "longest_years", "test_days", "tests_a_night")
     return {name: getattr(newest, name) for name in names} | {"night_starts": "22:00", "why": "the disk is short"} | changes
 
 

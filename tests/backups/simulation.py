@@ -28,6 +28,8 @@ from backups.prune.carrying_out import Pass, carry_out
 from backups.reading import find_sets, open_set
 from backups.stores.memory import MemoryStore
 from backups.vault import Vault
+from backups.verification import carrying_out as verifying
+from backups.verification.carrying_out import Turn, Wanted
 from subscriptions.models import Customer, DataRecord, Link, UploadedContent
 
 
@@ -60,6 +62,7 @@ class World:
     names: tuple[str, ...] = ("primary", "offsite")
     now: datetime = datetime(2026, 3, 10, 2, 0, tzinfo=UTC)
     remembered: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    harmed: bool = False
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -114,6 +117,18 @@ class World:
             self.now += timedelta(minutes=10)
             return None
 
+    def verify(self, *, crash_at: int | None = None) -> list[Turn] | None:
+        """All that is stored is read again and mended, perhaps crashed; None when it crashed. Afterwards what was harmed is whole, if every
+        place could be asked."""
+        try:
+            with self.crashing(crash_at):
+                turns = verifying.carry_out(self.vault, Wanted(everything=True, workers=0))
+        except Crash:
+            self.now += timedelta(minutes=10)
+            return None
+        self.harmed = self.harmed and not all(turn.finished and not turn.left for turn in turns)
+        return turns
+
     def change(self, customer: Customer) -> None:
         """A few random changes: records made, changed and deleted, a file, a link."""
         for _ in range(self.random.randint(1, 4)):
@@ -156,9 +171,32 @@ class World:
         store.objects[name] = bytes(data)
         return f"{name} at {store.url}"
 
+    def harm(self) -> None:
+        """Flips a byte of one random object of any kind, cuts it or deletes it, at one place; another one has it whole."""
+        primary, offsite = (self.stores[name].objects for name in self.names)
+        both = sorted(name for name, data in primary.items() if data and offsite.get(name) == data and "/damaged/" not in name)
+        name, objects = self.random.choice(both), self.random.choice([primary, offsite])
+        data, way = bytearray(objects[name]), self.random.choice(["flip", "cut", "delete"])
+        data[self.random.randrange(len(data))] ^= 1 << self.random.randrange(8)
+        objects[name] = bytes(data) if way == "flip" else objects[name][: self.random.randrange(len(data))]
+        if way == "delete":
+            del objects[name]
+        self.harmed = True
+
+    def check_together(self, customer: Customer) -> int:
+        """While something is harmed at one place: every set opens to what was remembered, from all places together."""
+        found = find_sets(self.vault.places, str(customer.pk), self.vault.fingerprint, [])
+        for one in found:
+            assert _read(open_set(self.vault.places, self.vault.keys, str(customer.pk), one, [])) == self.remembered[one.id], self.seed
+        complete = BackupSet.objects.filter(stream=customer.pk, state="made").values_list("pk", flat=True)
+        assert {str(pk) for pk in complete} <= {one.id for one in found}, self.seed
+        return len(found)
+
     def check(self, customer: Customer) -> int:
         """Every set that the catalogue calls whole at a place, or whose envelope verifies there, is there and opens to what was
         remembered, from that place alone. Returns how many were opened."""
+        if self.harmed:
+            return self.check_together(customer)
         opened = 0
         for place in self.vault.places:
             claimed = Copy.objects.filter(blob__kind="envelope", location=place.location, state="present", blob__stream=customer.pk)

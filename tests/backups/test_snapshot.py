@@ -22,7 +22,7 @@ from audit.history_text import shape_of
 from audit.models import JournalRow, RowShape, Stream
 from audit.models.evidence import AppendedModel
 from audit.row_sql import row_text
-from backups.models import PurgeRequest
+from backups.models import PurgeRequest, TestRestore
 from backups.snapshot import Snapshot, one_connection, snapshot
 from subscriptions.models import Customer, DataRecord, LegalHold, Link, Subscription
 from tests.factory.models import Downtime, Line, Site
@@ -145,7 +145,16 @@ def parents(acme: Any) -> dict[Model, Any]:
     hold = LegalHold.objects.create(customer=acme, holder="A court", basis="12 O 34/26", review_on=day, placed_by="ada", placed_at=moment)
     ours = {Customer: acme.pk, Subscription: acme.subscriptions.get().pk, LegalHold: hold.pk, Site: site.pk, Line: line.pk}
     ours[PurgeRequest] = _a_purge_request(acme).pk
+    ours[TestRestore] = _a_test_restore(acme).pk
     return {Stream: acme.pk, RowShape: shape.pk, **ours, **_users()}
+
+
+def _a_test_restore(customer: Any) -> TestRestore:
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    measured = dict.fromkeys(("list_ms", "restore_ms", "judge_ms", "read_bytes", "content_bytes"), 1)
+    about = {"stream": customer.pk, "called": "acme", "set_id": customer.pk, "tier": "nightly", "location": "primary", "seed": "x"}
+    about |= {"result": "passed", "asked_by": "ada", "begun_at": moment, "ended_at": moment, "software": "1", "document": {}}
+    return TestRestore.objects.create(**about, **measured)
 
 
 def _a_purge_request(customer: Any) -> PurgeRequest:

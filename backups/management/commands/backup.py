@@ -19,6 +19,7 @@ from backups import vault as vaults
 from backups.errors import BackupError
 from backups.models import BackupSet
 from backups.nightly import Outcome, back_up
+from backups.recovery.state import ended
 from backups.stores.contract import StoreError
 from backups.verdicts import WHAT_TO_DO
 from subscriptions.models import Customer
@@ -66,7 +67,7 @@ def _date(text: str) -> date:
 
 def _streams(codes: list[str]) -> list[Stream]:
     if not codes:
-        return list(Stream.objects.order_by("name"))
+        return list(Stream.objects.exclude(pk__in=ended()).order_by("name"))
     return [Stream.objects.get(pk=SYSTEM_STREAM if code == "system" else Customer.objects.all().by_code(code).pk) for code in codes]
 
 

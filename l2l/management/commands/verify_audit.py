@@ -17,6 +17,7 @@ from audit.evidence import verify_chain
 from audit.journal_proof import Misfit
 from audit.models import Stream
 from audit.registry import SYSTEM_STREAM
+from audit.schema import versions
 from backups import keyfiles, signed_heads
 from backups import vault as vaults
 from backups.errors import BackupError
@@ -35,12 +36,14 @@ KEPT = 1000
 @dataclass(slots=True)
 class Found:
     """What history, journal and signed heads came to. `problems` are the first thousand of `count`; `unread` counts changes, by model,
-    whose content a migration dropped in part; `troubles` say what could not be looked at."""
+    whose content a migration dropped in part and no schema version says so, `dropped` those of which one does, as (version, model, count);
+    `troubles` say what could not be looked at."""
 
     changes: int = 0
     count: int = 0
     problems: list[Misfit] = field(default_factory=list)
     unread: dict[str, int] = field(default_factory=dict)
+    dropped: list[tuple[int, str, int]] = field(default_factory=list)
     vouched: Vouched = field(default_factory=Vouched)
     troubles: list[str] = field(default_factory=list)
 
@@ -90,10 +93,15 @@ def verified(vault: Vault, trusted: str, stream: uuid.UUID | None, tell: Callabl
             timelines.forks_of(lines.values()),
             lambda changes: tell(f"{changes:,} changes recomputed"),
             recorded_numbers(moment),
+            versions.lineage(trusted, moment.connection),
         )
         found.add(walk.of_stream(stream) if stream else walk.of_all())
         found.add(journal_proof.unpaired(moment.connection, stream))
     found.changes, found.unread = walk.changes, dict(walk.unread)
+    found.dropped = [(version, model, count) for (version, model), count in sorted(walk.vouched.items())]
+    found.add(Misfit(SYSTEM_STREAM, problem) for problem in versions.problems(trusted))
+    if versions.newest() is not None and not versions.is_recorded():
+        found.troubles.append(versions.UNRECORDED)
     streams = [stream] if stream else list(Stream.objects.values_list("pk", flat=True))
     found.add(signed_heads.misfits(places, trusted, streams, connection, found.vouched, tell))
     found.troubles += found.vouched.notes
@@ -119,6 +127,11 @@ def _lines(found: Found, names: dict[uuid.UUID, str]) -> list[str]:
         f"{vouched.heads:,} signed heads in {vouched.sets:,} sets and {vouched.segments:,} copies of segments "
         f"vouch for {sum(vouched.up_to.values()):,} of the changes",
         *(f"{count:,} changes of {model} have columns that are kept no longer: their links hold" for model, count in found.unread.items()),
+        *(
+            f"{count:,} changes of {model} are from before schema version {version}, which took some of their content away: "
+            f"their links hold, up to the heads that were signed with it once all had been recomputed; sets of before hold the content"
+            for version, model, count in found.dropped
+        ),
         *(f"NOT LOOKED AT: {trouble}" for trouble in found.troubles[:SHOWN]),
     ]
     return told + _shown([_told(one, names) for one in found.problems[:SHOWN]], found.count)
@@ -155,6 +168,7 @@ def _document(found: Found, names: dict[uuid.UUID, str]) -> dict[str, Any]:
     return {
         "recomputed": found.changes,
         "unread": found.unread,
+        "dropped": [{"version": version, "model": model, "changes": count} for version, model, count in found.dropped],
         "signed_heads": found.vouched.heads,
         "sets": found.vouched.sets,
         "segments": found.vouched.segments,
