@@ -70,7 +70,9 @@ def recover(location: str, kit_file: Path, *, sample: bool, accept: Sequence[str
     tell("database")
     call_command("migrate", verbosity=0, interactive=False)
     vault = vaults.from_settings()
-    vault = carrying_out.ordered(replace(vault, keys=AnyMaster(vault.keys.master, vault.keys.escrow, kit.opens)), location)
+    ring = vault.keys.now()
+    any_master = AnyMaster(ring.master, ring.escrow, ring.further, ring.wrapping, ring.retired, opens=kit.opens)
+    vault = carrying_out.ordered(replace(vault, keys=any_master), location)
     for place in vault.places:
         carrying_out.refuse_sample(place, sample=settings.L2L_SAMPLE)
     with audit.acting(actors.of_shell("recover", reason=f"the service is recovered from {location}")):

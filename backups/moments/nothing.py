@@ -9,8 +9,9 @@ from audit import chain, rows
 from audit.models import JournalRow
 from backups import customerkeys
 from backups.keyfiles import KeyRing
+from backups.keynames import key_name
 from backups.locations import Place
-from backups.manifest import Part, object_name
+from backups.manifest import Part
 from backups.reading import FoundSet, SetReader
 from backups.stores.contract import StoreError
 
@@ -42,11 +43,10 @@ def _journal() -> Part:
 
 def _newest_number(places: Sequence[Place], stream: str) -> int:
     """Of the stream's keys that lie at any of the places; 1 where none can be listed: then that one is not found."""
-    folder, numbers = object_name(stream, "key", "").removesuffix(".age"), [1]
+    numbers = [1]
     for place in places:
         try:
-            words = [entry.name.removeprefix(folder).removesuffix(".age") for entry in place.store.list(folder)]
+            numbers += [key_name(entry.name).number for entry in place.store.list(f"keys/{stream}/")]
         except StoreError:
             continue
-        numbers += [int(word) for word in words if word.isdecimal()]
     return max(numbers)

@@ -20,6 +20,7 @@ from backups import catching_up, idset, nights, policies
 from backups.catalogue import InForce
 from backups.catching_up import Shelves
 from backups.customerkeys import key_at
+from backups.keynames import KeyName, key_name
 from backups.manifest import BadManifest, check_envelope, object_name, stream_folder
 from backups.models import BackupSet, Blob, Chunk, Copy, Run, StoredFile
 from backups.nightly import note_age
@@ -37,12 +38,12 @@ BATCH = 500
 
 @dataclass(slots=True)
 class Catalogue:
-    """What is known of one stream's objects while its rows are made. `blobs` by their SHA-256; `keys` by number."""
+    """What is known of one stream's objects while its rows are made. `blobs` by their SHA-256; `keys` by number and wrapping."""
 
     sets: list[BackupSet] = field(default_factory=list)
     blobs: dict[str, Blob] = field(default_factory=dict)
     named: dict[str, Blob] = field(default_factory=dict)
-    keys: dict[int, Blob] = field(default_factory=dict)
+    keys: dict[KeyName, Blob] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -153,15 +154,15 @@ def _blob(stream: uuid.UUID, kind: str, ident: str, sha256: str, size: int, make
 def _add_keys(vault: Vault, shelves: Shelves, stream: uuid.UUID, made: Catalogue) -> None:
     for place in shelves.places:
         for name, size in shelves.listed[place.name].items():
-            number = name.removeprefix(f"keys/{stream}/").removesuffix(".age")
-            if name.startswith("keys/") and number.isdecimal() and int(number) not in made.keys:
+            key = key_name(name)
+            if key.number and key not in made.keys:
                 try:
                     data = place.store.get(name)
                     vault.keys.unwrap(data)
                 except Exception as problem:  # noqa: BLE001  (whatever a store or a key says: another place may have it)
                     shelves.notes.append(f"{name} at {place.name} does not open: {type(problem).__name__}")
                     continue
-                made.keys[int(number)] = _blob(stream, "key", number, sha256_of(data), size, None)
+                made.keys[key] = _blob(stream, "key", key.ident, sha256_of(data), size, None)
 
 
 def _add_file_blobs(shelves: Shelves, stream: uuid.UUID, files: Iterable[PlacedFile], made: Catalogue) -> None:
@@ -196,7 +197,7 @@ def _write(
     vault: Vault, shelves: Shelves, stream: uuid.UUID, envelopes: Sequence[_Envelope], made: Catalogue, ages: Mapping[str, datetime]
 ) -> None:
     _insert_all(made.sets)
-    keys = [made.keys[number] for number in sorted(made.keys)]  # the newest key is the one with the greatest id
+    keys = [made.keys[key] for key in sorted(made.keys)]
     objects = [*keys, *made.blobs.values(), *made.named.values()]
     _insert_all(objects)
     present: dict[int, set[int]] = {location.pk: set() for location in shelves.in_force}
@@ -219,9 +220,9 @@ def _note_whole(row: BackupSet, one: _Envelope, made: Catalogue, present: Mappin
     """Its list of blobs, and where it is whole by the listings. A location that does not answer now is not held against it: a set that was
     chosen for its month must not be taken for one that never was whole."""
     blobs = {made.blobs[sha256].pk for sha256, _ in one.document["blobs"]}
-    key = made.keys.get(row.key_number)
-    needed = blobs | {made.named[f"body:{one.ident}"].pk, made.named[f"envelope:{one.ident}"].pk} | ({key.pk} if key else set())
-    whole = {location.pk for location in answering if key is not None and needed <= present[location.pk]}
+    keys = {blob.pk for name, blob in made.keys.items() if name.number == row.key_number}
+    needed = blobs | {made.named[f"body:{one.ident}"].pk, made.named[f"envelope:{one.ident}"].pk}
+    whole = {location.pk for location in answering if keys & present[location.pk] and needed <= present[location.pk]}
     row.blob_ids = idset.packed(blobs)
     row.complete_at = row.ended_at if whole else None
     row.protected_at = row.ended_at if whole and all(location.pk in whole for location in answering if location.required) else None
@@ -261,7 +262,7 @@ def _write_chunks(vault: Vault, stream: uuid.UUID, newest: Newest, files: Sequen
     """Where the chunks of the newest set and of all files lie, so that the next set reuses them. Only of the newest key: a set must open
     with one."""
     of_set = newest.of_set
-    if not made.keys or of_set.key.number != max(made.keys) or of_set.further_keys:
+    if not made.keys or of_set.key.number != max(made.keys).number or of_set.further_keys:
         return
     key = key_at(vault.keys, vault.places, str(stream), of_set.key.number, made.notes)
     found: dict[tuple[int, int, int, bytes], Chunk] = {}

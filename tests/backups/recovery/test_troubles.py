@@ -220,8 +220,8 @@ def test_the_escrow_key_alone_opens_everything(two: Any, vault: Vault, burn: Bur
     before = content_of(acme.pk)
     kit = read_kit(key_folder / keyfiles.KIT)
     other = type(kit.opens[0]).generate()
-    escrow_alone = AnyMaster(other, vault.keys.escrow, (kit.opens[1],))
-    nothing = AnyMaster(other, vault.keys.escrow, (other,))
+    escrow_alone = AnyMaster(other, vault.keys.escrow, opens=(kit.opens[1],))
+    nothing = AnyMaster(other, vault.keys.escrow, opens=(other,))
     burn()
     places = carrying_out.ordered(replace(vault, places=vault_of_rows(vault)), "offsite")
     with pytest.raises(KeysMissing, match="master keys"):
