@@ -6,7 +6,6 @@ every set that needs the object. All of it is undone, with an event, when a loca
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -17,6 +16,7 @@ from audit.findings import Kind
 from audit.registry import SYSTEM_STREAM
 from backups import damage as damaged_sets
 from backups import idset
+from backups.keynames import key_name
 from backups.models import BackupSet, Blob, Damage, HotFile, Location, SegmentCopy, ServiceObject
 
 SHOWN = 5
@@ -77,14 +77,18 @@ def sets_that_need(stream: uuid.UUID, blobs: Collection[Blob]) -> list[BackupSet
     """The stream's sets that do not restore without one of these objects, the newest first."""
     contents = {blob.pk for blob in blobs if blob.kind == Blob.Kind.BLOB}
     own = {blob.made_by_id for blob in blobs if blob.kind in (Blob.Kind.BODY, Blob.Kind.ENVELOPE)}
-    keys = {_key_number(blob.name) for blob in blobs if blob.kind == Blob.Kind.KEY}
+    keys = _lost_keys(stream, blobs)
     made = BackupSet.objects.filter(stream=stream, state=BackupSet.State.MADE).order_by("-started_at")
     return [one for one in made if one.pk in own or one.key_number in keys or (contents and contents & idset.unpacked(bytes(one.blob_ids)))]
 
 
-def _key_number(name: str) -> int:
-    named = re.search(r"/(\d+)\.age$", name)
-    return int(named[1]) if named else 0
+def _lost_keys(stream: uuid.UUID, blobs: Collection[Blob]) -> set[int]:
+    """The numbers of the keys that none but these objects hold: one that is wrapped anew opens by its other wrapping."""
+    numbers, lost = {key_name(blob.name).number for blob in blobs if blob.kind == Blob.Kind.KEY}, {blob.pk for blob in blobs}
+    if not numbers:
+        return set()
+    stored = Blob.objects.filter(stream=stream, kind=Blob.Kind.KEY, state=Blob.State.STORED).exclude(pk__in=lost)
+    return numbers - {key_name(name).number for name in stored.values_list("name", flat=True)}
 
 
 def tell_of_stream(stream: uuid.UUID, now: datetime) -> None:

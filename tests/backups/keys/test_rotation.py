@@ -178,7 +178,7 @@ def test_killed_at_any_step_it_goes_on_and_every_key_opens(
         finished = False
         while not finished:
             try:
-                with killed_at(chance.randint(1, 150), monkeypatch, installed):
+                with killed_at(chance.randint(1, 50 + 15 * kills), monkeypatch, installed):
                     keeping.keep(keys, vaults.clock())
                     finished = not former.remove_former(installed).left
             except Killed:
@@ -191,9 +191,8 @@ def test_killed_at_any_step_it_goes_on_and_every_key_opens(
                     data = [place.store.get(entry.name) for entry in place.store.list(f"keys/{one.pk}/")]
                     assert first[one.pk] in [pyrage.decrypt(wrapped, [kit_keys(keys)[1]]).decode() for wrapped in data]
     ring = keyfiles.ring_file(keys)
-    assert (
-        kills > 5 and KeyRingVersion.objects.count() == 4 and rewrapping.pending(ring.wrapping) == {} and former.former(ring.wrapping) == {}
-    )
+    assert kills > 3 and KeyRingVersion.objects.count() == 4
+    assert rewrapping.pending(ring.wrapping) == {} and former.former(ring.wrapping) == {}
     names = [entry.name for place in installed.places for entry in place.store.list("keys/")]
     assert sorted(names) == sorted(f"keys/{one.pk}/1-{ring.wrapping}.age" for one in customers for _ in installed.places)
     assert not Copy.objects.exclude(state="present").exists() and not (keys / switching.NEXT).exists()
