@@ -74,7 +74,7 @@ class Leader:
         self.in_force: list[InForce] = catalogue.locations_in_force()
         self.lanes = [Lane(place, vault.fingerprint) for place in vault.places]
         self.floor = outbox.Floor()
-        self.desk = uploads.Desk(lease, self.keys)
+        self.desk = uploads.Desk(lease, self.keys, self._record_blobs)
         self._sent: dict[int, Sent] = {}
         self._done: list[Durable] = []
         self._blobs: list[tuple[Place, int]] = []
@@ -177,8 +177,7 @@ class Leader:
             self._offset = now, time.monotonic()
             self.lease.renew()
             recording.note_durable(self._done)
-            if self._blobs:
-                catalogue.mark_placed(self.lease, [(place, [blob]) for place, blob in self._blobs], self.vault.clock())
+            self._record_blobs()
             batch = self._number(given, now)
             recording.tick(self.vault.clock())
         self._recorded()
@@ -190,7 +189,13 @@ class Leader:
             done.sent.data = None
             if all(lane.behind or lane.place.location.pk in done.sent.at for lane in self.lanes):
                 self._sent.pop(done.sent.number, None)
-        self._done, self._blobs = [], []
+        self._done = []
+
+    def _record_blobs(self) -> None:
+        """In the caller's transaction; where that fails, this leader is over."""
+        if self._blobs:
+            catalogue.mark_placed(self.lease, [(place, [blob]) for place, blob in self._blobs], self.vault.clock())
+            self._blobs = []
 
     def _has_room(self) -> bool:
         return sum(len(sent.data) for sent in self._sent.values() if sent.data is not None) < MOST_UNPLACED

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -89,6 +89,7 @@ class Desk:
 
     lease: Held
     keys: Keys
+    record_placed: Callable[[], None] = lambda: None  # in the caller's transaction: what is placed by now is on record
     entries: dict[uuid.UUID, list[tuple[HotFile, FileEntry]]] = field(default_factory=dict)
     _readings: list[Reading] = field(default_factory=list)
     _placed: dict[int, set[int]] = field(default_factory=dict)  # the locations that have it, by the blob
@@ -113,7 +114,8 @@ class Desk:
     def waits(self) -> bool:
         """Whether entries wait for a section, or files are under way, or their key is."""
         on_its_way = self._keyless - self.keys.troubles.keys()
-        return bool(self.entries or self._readings or self._open or self._errands or on_its_way)
+        under_way = self.entries or self._readings or self._open or self._errands or on_its_way
+        return bool(under_way) or (self._look and self._unbegun().exclude(stream__in=self._keyless).exists())
 
     def look_again(self) -> None:
         self._look = True
@@ -163,9 +165,7 @@ class Desk:
     def _begin(self) -> None:
         if not self._look or len(self._readings) >= AT_ONCE:
             return
-        busy = {ident for reading in self._readings for ident in reading.ids} | self._open.keys()
-        busy |= {ident for ident, at in self._later.items() if time.monotonic() < at}
-        waiting = HotFile.objects.filter(state=State.WAITING).exclude(pk__in=busy).order_by("id")
+        waiting = self._unbegun()
         self.keys.ask(self._keyless)
         self._keyless = {stream for stream in self._keyless if self.keys.held(stream) is None}
         first = waiting.exclude(stream__in=self._keyless).first()
@@ -180,6 +180,12 @@ class Desk:
             files = list(waiting.filter(stream=first.stream_id)[:BATCH_FILES])
             self._start_over(files)
             self._readings.append(Reading(files, key))
+
+    def _unbegun(self) -> models.QuerySet[HotFile]:
+        """What waits and is neither under way nor to be tried later."""
+        busy = {ident for reading in self._readings for ident in reading.ids} | self._open.keys()
+        busy |= {ident for ident, at in self._later.items() if time.monotonic() < at}
+        return HotFile.objects.filter(state=State.WAITING).exclude(pk__in=busy).order_by("id")
 
     def _start_over(self, files: Sequence[HotFile]) -> None:
         """Whatever an earlier try stored of them counts no more."""
@@ -225,6 +231,7 @@ class Desk:
         if not done:
             return
         with fenced(self.lease):
+            self.record_placed()  # a file that is stored lies in blobs that are: a leader killed in between would leave them intended
             HotFile.objects.filter(pk__in=[row.pk for row in done]).update(state=State.STORED)
         for row in done:
             row.state = State.STORED

@@ -116,9 +116,9 @@ def _counts(vault: Vault, kind: Kind, data: bytes | StoreError) -> bool:
     """Whether such bytes are whole by themselves."""
     if not isinstance(data, bytes):
         return False
-    if kind is Kind.README:
-        return bool(data)
     try:
+        if kind is Kind.README:
+            return bool(data.decode())
         verify(json.loads(data), vault.fingerprint)
     except (BadSignature, ValueError, KeyError, TypeError):
         return False

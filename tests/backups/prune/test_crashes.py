@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from backups import policies
 from backups.choosing import opened
@@ -67,12 +66,6 @@ def live_through(world: World, rounds: int) -> None:
 @pytest.mark.parametrize("world", range(2), indirect=True)
 def test_a_short_life(world: World) -> None:
     live_through(world, rounds=4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("world", range(200, 215) if connection.vendor == "sqlite" else range(215, 230), indirect=True)
-def test_a_longer_life(world: World) -> None:
-    live_through(world, rounds=10)
 
 
 def test_killed_at_every_step_the_next_pass_goes_on(world: World) -> None:
