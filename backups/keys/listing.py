@@ -173,7 +173,7 @@ def losses(ring: KeyRingVersion) -> tuple[str, ...]:
     required = list(Location.objects.filter(in_force=True).values_list("name", flat=True))
     return (
         f"Losing the online master alone loses nothing: {holders} can open every key ('keys replace-master').",
-        f"Losing the secret half of one of {holders} loses nothing while the online master or another of them is there.",
+        f"Losing one recipient's secret half ({holders}) loses nothing while the online master or another of them is there.",
         "Losing the online master and all of them loses every backup, for nothing else opens a customer's key.",
         f"Losing one location of {', '.join(required)} loses nothing: each key stands at all of them, and is put back from another.",
         "Losing a customer's key at every location loses what each line below says, and only that.",

@@ -49,7 +49,7 @@ def test_the_page_says_how_far_it_is_what_it_costs_and_what_was_found(as_: As, p
     page = as_("otto").get(PAGE).content.decode()
     assert "199 of 200 objects within 30 days" in page and "11 Mar 2026" in page
     assert "90.0 GiB and" in page and "8.10 at 0.09" in page
-    assert own.blob.name in page and "whole nowhere" in page and "1 object that no row here knows" in page
+    assert own.blob.name in page and "whole nowhere" in page and "1 object that nothing here put there" in page
     assert "9 Mar: 3.9 KiB read, 7 objects; 1 wrong" in page and "Change how it is read" not in page
     assert "Change how it is read" in as_("olga").get(PAGE).content.decode()
 
