@@ -64,8 +64,15 @@ class ListedKey:
     @property
     def losing(self) -> str:
         """What is lost when no location has it any more."""
-        sets = f"{self.sets:,} sets ({self.first} to {self.last})" if self.sets else "no set"
-        return f"{sets}, and every segment's section of this customer that was sealed while it was the newest key"
+        return f"{self._sets}, and the hot changes of the time when it was in use"
+
+    @property
+    def _sets(self) -> str:
+        if not self.sets:
+            return "no set"
+        first, last = f"{self.first:%-d %b %Y}", f"{self.last:%-d %b %Y}"
+        nights = f"the night of {first}" if first == last else f"the nights of {first} to {last}"
+        return f"{self.sets:,} sets of {nights}" if self.sets > 1 else f"the set of {nights}"
 
     @property
     def whole_at(self) -> list[str]:

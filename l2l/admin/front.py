@@ -219,7 +219,7 @@ def _findings_todo(kind: str, due: date, count: int, taken: int) -> Todo:
     if count == 1:
         text = f"{label_of_kind(kind).capitalize()}: {when}; {'it has an owner' if taken else 'nobody has taken it'}."
     else:
-        owners = "all have owners" if taken == count else f"{count - taken} of them nobody has taken"
+        owners = "nobody has taken any" if not taken else "all have owners" if taken == count else f"{count - taken} without an owner"
         text = f"{label_of_kind(kind).capitalize()}: {count:,} findings, the first {when}; {owners}."
     page = reverse("admin:l2l_audit_finding_changelist")
     return Todo("bad" if late else "warn", "Findings", text, f"{page}?standing=open&kind={kind}")
