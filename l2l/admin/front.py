@@ -64,7 +64,7 @@ UNITS = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024), ("B", 1))
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """Customers by their best set since the last night began."""
+    """Customers by their best set since the last night began; one that is damaged beyond mending is none."""
 
     since: date
     customers: int
@@ -112,7 +112,7 @@ def last_night() -> date:
 
 def protection_now(user: Any) -> Protection:
     customers, since = Customer.objects.visible_to(user), last_night()
-    made = BackupSet.objects.filter(night__gte=since, state=BackupSet.State.MADE, stream_id__in=customers.values("pk"))
+    made = BackupSet.objects.filter(night__gte=since, state=BackupSet.State.MADE, damaged_at=None, stream_id__in=customers.values("pk"))
     counted = made.aggregate(
         any=Count("stream_id", distinct=True), protected=Count("stream_id", distinct=True, filter=Q(protected_at__isnull=False))
     )
@@ -154,13 +154,14 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
                 "warn", "Copies", f"{place.name} is owed {copies_text(owed.copies)}; the next backup of those customers puts them there."
             )
     if not protection.customers:
-        yield _first_customer(user)
+        if user.has_perm("l2l_subscriptions.view_customer"):
+            yield _first_customer(user)
     elif protection.without:
         some = "One customer has" if protection.without == 1 else f"{protection.without} customers have"
         yield Todo(
             "bad",
             "Backup",
-            f"{some} no set since {protection.since:%-d %B}: see its night under Nights, or press “Back up now” on its page.",
+            f"{some} no whole set since {protection.since:%-d %B}: see its night under Nights, or press “Back up now” on its page.",
             _customers(),
         )
     if protection.complete:

@@ -34,10 +34,13 @@ def test_it_counts_customers_by_their_protection(as_: As, own: Belongings, forei
     assert (protection.customers, protection.protected, protection.complete, protection.without) == (2, 1, 1, 0)
     mine = as_("ada").get("/").context["protection"]
     assert (mine.customers, mine.protected, mine.complete) == (1, 1, 0)
+    BackupSet.objects.filter(stream=own.customer.pk).update(damaged_at=datetime.now(UTC))
+    protection = as_("otto").get("/").context["protection"]
+    assert (protection.protected, protection.complete, protection.without) == (0, 1, 1)
     BackupSet.objects.all().delete()
     page = as_("otto").get("/")
     assert page.context["protection"].without == 2
-    assert "2 customers have no set" in page.content.decode()
+    assert "2 customers have no whole set" in page.content.decode()
 
 
 def test_what_is_owed_is_shown(as_: As, own: Belongings) -> None:
