@@ -165,6 +165,7 @@ WHITENOISE_USE_FINDERS = True
 
 LANGUAGE_CODE = "en-us"
 USE_I18N = True
+FORMAT_MODULE_PATH = ["l2l.formats"]
 USE_TZ = True
 TIME_ZONE = "UTC"
 

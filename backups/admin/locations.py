@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.db.models import Count, Sum
+from django.db.models import Count, Exists, OuterRef, Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -33,8 +33,9 @@ class Owed:
 
 
 def owed_by_location(stream: uuid.UUID | None = None) -> dict[int, Owed]:
-    """What each location lacks, of one stream or of all, in one query."""
-    owed = Copy.objects.filter(state=Copy.State.OWED, blob__state=Blob.State.STORED)
+    """What each location lacks and another has, of one stream or of all, in one query. What none has whole is a finding, not a debt."""
+    lost = Damage.objects.open().filter(beyond_at__isnull=False, location=OuterRef("location"), name=OuterRef("blob__name"))
+    owed = Copy.objects.filter(~Exists(lost), state=Copy.State.OWED, blob__state=Blob.State.STORED)
     owed = owed.filter(blob__stream=stream) if stream else owed
     counted = owed.values("location").annotate(copies=Count("pk"), size=Sum("blob__size"))
     return {one["location"]: Owed(one["copies"], one["size"] or 0) for one in counted}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -305,10 +305,14 @@ def _trials(test: TestRestore) -> list[dict[str, Any]]:
     return [{"title": title, **_trial(trial)} for title, trial in named if trial]
 
 
+def _when(stored: str) -> str:
+    return in_utc_to_the_second(datetime.fromisoformat(stored)) if stored else ""
+
+
 def _trial(trial: dict[str, Any]) -> dict[str, Any]:
     judgement = trial["judgement"] or {"counts": {}, "checks": {}, "notes": []}
     return {
-        "at": trial["at"] or trial["found"].get("state_at", ""),
+        "at": _when(trial["at"] or trial["found"].get("state_at", "")),
         "passed": trial["passed"],
         "trouble": trial["trouble"],
         "restored_in": length(timedelta(milliseconds=trial["list_ms"] + trial["restore_ms"])),

@@ -117,6 +117,11 @@ def _red(shape: Shape) -> Shape:
     return Shape(shape.x, shape.width, shape.y, shape.height, "bad", shape.title)
 
 
+def shortly(name: str) -> str:
+    """The end of an object's name, which tells it from the others; all of it when pointed at."""
+    return code(f"…{name[-24:]}" if len(name) > 25 else name, title=name)
+
+
 @admin.register(VerificationPass)
 class VerificationAdmin(BackOfficeAdmin):
     """One page in the place of a list."""
@@ -218,7 +223,7 @@ class DamageAdmin(BackOfficeAdmin):
 
     @display(description="object")
     def object_name(self, damage: Damage) -> str:
-        return code(f"…{damage.name[-24:]}" if len(damage.name) > 25 else damage.name, title=damage.name)
+        return shortly(damage.name)
 
     @display(description="name")
     def whole_name(self, damage: Damage) -> str:
@@ -247,7 +252,7 @@ class DamageAdmin(BackOfficeAdmin):
 
 @admin.register(UnknownObject)
 class UnknownObjectAdmin(BackOfficeAdmin):
-    list_display = ("object_name", "location", size("size", "size"), moment("found_at", "first seen"), moment("seen_at", "last seen"))
+    list_display = ("short_name", "location", size("size", "size"), moment("found_at", "first seen"), moment("seen_at", "last seen"))
     list_filter = ("location",)
     list_select_related = ("location",)
     ordering = ("-found_at", "name")
@@ -257,6 +262,10 @@ class UnknownObjectAdmin(BackOfficeAdmin):
     def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
         return rows
 
-    @display(description="name", ordering="name")
+    @display(description="object", ordering="name")
+    def short_name(self, unknown: UnknownObject) -> str:
+        return shortly(unknown.name)
+
+    @display(description="name")
     def object_name(self, unknown: UnknownObject) -> str:
         return code(unknown.name)

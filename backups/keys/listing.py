@@ -64,8 +64,15 @@ class ListedKey:
     @property
     def losing(self) -> str:
         """What is lost when no location has it any more."""
-        sets = f"{self.sets:,} sets ({self.first} to {self.last})" if self.sets else "no set"
-        return f"{sets}, and every segment's section of this customer that was sealed while it was the newest key"
+        return f"{self._sets}, and the hot changes of the time when it was in use"
+
+    @property
+    def _sets(self) -> str:
+        if not self.sets:
+            return "no set"
+        first, last = f"{self.first:%-d %b %Y}", f"{self.last:%-d %b %Y}"
+        nights = f"the night of {first}" if first == last else f"the nights of {first} to {last}"
+        return f"{self.sets:,} sets of {nights}" if self.sets > 1 else f"the set of {nights}"
 
     @property
     def whole_at(self) -> list[str]:
@@ -173,7 +180,7 @@ def losses(ring: KeyRingVersion) -> tuple[str, ...]:
     required = list(Location.objects.filter(in_force=True).values_list("name", flat=True))
     return (
         f"Losing the online master alone loses nothing: {holders} can open every key ('keys replace-master').",
-        f"Losing the secret half of one of {holders} loses nothing while the online master or another of them is there.",
+        f"Losing one recipient's secret half ({holders}) loses nothing while the online master or another of them is there.",
         "Losing the online master and all of them loses every backup, for nothing else opens a customer's key.",
         f"Losing one location of {', '.join(required)} loses nothing: each key stands at all of them, and is put back from another.",
         "Losing a customer's key at every location loses what each line below says, and only that.",

@@ -56,7 +56,9 @@ def mark_of(cell: TestCell, now: datetime) -> Mark:
         return Mark("bad", f"{_days(now - cell.due_at)} late", title, cell.last_test_id)
     if cell.tested_at is None:
         return Mark("warn" if cell.due_at < now + SOON else "none", "not yet", title)
-    return Mark("warn" if cell.due_at < now + SOON else "good", f"{_days(now - cell.tested_at)} ago", title, cell.last_test_id)
+    since = now - cell.tested_at
+    when = f"{_days(since)} ago" if since.days > 0 else "today"
+    return Mark("warn" if cell.due_at < now + SOON else "good", when, title, cell.last_test_id)
 
 
 def _days(time: timedelta) -> str:

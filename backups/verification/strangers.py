@@ -136,7 +136,7 @@ def _tell(location: Location, names: list[str], now: datetime) -> None:
         return
     shown = ", ".join(name for name in names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     text = (
-        f"{len(names)} objects at {location.name} that no row here knows: {shown}. They are left alone. Find out who put them "
-        "there (another installation, a person, a database that went back in time); remove them by hand only when that is known."
+        f"At {location.name}, unknown to this installation: {shown}. Nothing of it is touched. Find out who put it there (another "
+        "installation, a person, a database that went back in time); remove it by hand only when that is known."
     )
     findings.open_finding(Kind.OBJECTS_UNKNOWN, subject=location, customer=None, text=text, now=now)

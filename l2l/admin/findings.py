@@ -90,7 +90,7 @@ class FindingAdmin(TrackedAdmin):
     list_select_related = ("owner",)
     list_before_template = "back_office/findings.html"
     search_fields = ("text", "subject")
-    search_help_text = "What was found, or app.model:key of what it is about"
+    search_help_text = "Words of what was found"
     ordering = (models.F("closed_at").desc(nulls_first=True), "due_on", "pk")
     change_form_outer_before_template = "back_office/finding.html"
     fieldsets: Any = (
@@ -101,10 +101,10 @@ class FindingAdmin(TrackedAdmin):
                     "label",
                     "of_customer",
                     "text",
-                    "subject",
                     moment("opened_at", "opened"),
                     "opened_by",
                     moment("seen_at", "last seen"),
+                    "subject",
                 )
             },
         ),
@@ -124,8 +124,12 @@ class FindingAdmin(TrackedAdmin):
         return super().get_queryset(request).annotate(customer_code=models.Subquery(code_of))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        shown = list(self.fieldsets)
-        return shown[:-1] if obj is not None and obj.is_open else shown
+        """Of an open one the text stands above, and nothing is closed."""
+        found, *others, closed = self.fieldsets
+        if obj is None or not obj.is_open:
+            return [found, *others, closed]
+        title, options = found
+        return [(title, {"fields": tuple(name for name in options["fields"] if name != "text")}), *others]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [field for _, options in self.fieldsets for field in options["fields"]]
@@ -217,7 +221,11 @@ class FindingAdmin(TrackedAdmin):
 
 def label_of(finding: Finding) -> str:
     """What it is, in words; a kind that this version does not know stands for itself."""
-    return LABELS.get(Kind(finding.kind), finding.kind) if finding.kind in list(Kind) else finding.kind
+    return label_of_kind(finding.kind)
+
+
+def label_of_kind(kind: str) -> str:
+    return LABELS[Kind(kind)] if kind in list(Kind) else kind
 
 
 def standing_of(finding: Finding) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Count, Exists, OuterRef, Q, Sum
+from django.db.models import Count, Exists, Min, OuterRef, Q, Sum
 from django.urls import reverse
 from django.utils import timezone
 
@@ -26,9 +26,11 @@ from backups.admin.kept import kept_url
 from backups.admin.locations import Owed, copies_text, owed_by_location
 from backups.admin.sets import GOES_SOON, going_within
 from backups.hot.standing import Standing, judged
+from backups.keys import drilling
 from backups.ledger.picture import name_of
 from backups.models import (
     BackupSet,
+    KeyChangeRequest,
     LiveRestoreRequest,
     Location,
     PolicyChangeRequest,
@@ -45,7 +47,7 @@ from backups.prune.deciding import ON_HOLD
 from backups.slots import night_of, period_called
 from backups.test_restores import coverage
 from backups.test_restores.sign_off import SIGNS_OFF, unsigned
-from l2l.admin.findings import label_of, standing_of
+from l2l.admin.findings import label_of_kind
 from subscriptions.admin import of_visible_customers
 from subscriptions.holds import due_for_review
 from subscriptions.models import Customer, HoldReleaseRequest, TermChangeRequest
@@ -62,7 +64,7 @@ UNITS = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024), ("B", 1))
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """Customers by their best set since the last night began."""
+    """Customers by their best set since the last night began; one that is damaged beyond mending is none."""
 
     since: date
     customers: int
@@ -110,7 +112,7 @@ def last_night() -> date:
 
 def protection_now(user: Any) -> Protection:
     customers, since = Customer.objects.visible_to(user), last_night()
-    made = BackupSet.objects.filter(night__gte=since, state=BackupSet.State.MADE, stream_id__in=customers.values("pk"))
+    made = BackupSet.objects.filter(night__gte=since, state=BackupSet.State.MADE, damaged_at=None, stream_id__in=customers.values("pk"))
     counted = made.aggregate(
         any=Count("stream_id", distinct=True), protected=Count("stream_id", distinct=True, filter=Q(protected_at__isnull=False))
     )
@@ -133,6 +135,7 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     yield from _night_todos(user)
     yield from _finding_todos(user)
     yield from _test_todos(user)
+    yield from _drill_todos(user)
     yield from _proof_todos(user)
     yield from _retention_todos(user)
     yield from _term_todos(user)
@@ -151,13 +154,14 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
                 "warn", "Copies", f"{place.name} is owed {copies_text(owed.copies)}; the next backup of those customers puts them there."
             )
     if not protection.customers:
-        yield _first_customer(user)
+        if user.has_perm("l2l_subscriptions.view_customer"):
+            yield _first_customer(user)
     elif protection.without:
         some = "One customer has" if protection.without == 1 else f"{protection.without} customers have"
         yield Todo(
             "bad",
             "Backup",
-            f"{some} no set since {protection.since:%-d %B}: see its night under Nights, or press “Back up now” on its page.",
+            f"{some} no whole set since {protection.since:%-d %B}: see its night under Nights, or press “Back up now” on its page.",
             _customers(),
         )
     if protection.complete:
@@ -201,14 +205,25 @@ def _night_todos(user: Any) -> Iterator[Todo]:
 
 
 def _finding_todos(user: Any) -> Iterator[Todo]:
-    """Open findings about customers that the person may see, the soonest due first."""
+    """Open findings about customers that the person may see, a line for each kind, the soonest due first."""
     if not user.has_perm("l2l_audit.view_finding"):
         return
-    for finding in of_visible_customers(user, open_findings(), "customer").select_related("owner")[:NIGHT_TODOS]:
-        word, kind = standing_of(finding)
-        owner = f"{finding.owner} clears it up" if finding.owner else "nobody has taken it"
-        text = f"{label_of(finding).capitalize()}, {word}, due {finding.due_on:%-d %B %Y}, {owner}: {finding.text}"
-        yield Todo(kind, "Finding", text[:300], reverse("admin:l2l_audit_finding_change", args=[finding.pk]))
+    seen = of_visible_customers(user, open_findings(), "customer").order_by().values("kind")
+    for one in seen.annotate(due=Min("due_on"), count=Count("pk"), taken=Count("owner")).order_by("due", "kind"):
+        yield _findings_todo(**one)
+
+
+def _findings_todo(kind: str, due: date, count: int, taken: int) -> Todo:
+    """All open findings of one kind in one line: their texts stand on their own pages."""
+    late = due < timezone.localdate(clock.now())
+    when = f"{'overdue since' if late else 'due'} {due:%-d %B %Y}"
+    if count == 1:
+        text = f"{label_of_kind(kind).capitalize()}: {when}; {'it has an owner' if taken else 'nobody has taken it'}."
+    else:
+        owners = "nobody has taken any" if not taken else "all have owners" if taken == count else f"{count - taken} without an owner"
+        text = f"{label_of_kind(kind).capitalize()}: {count:,} findings, the first {when}; {owners}."
+    page = reverse("admin:l2l_audit_finding_changelist")
+    return Todo("bad" if late else "warn", "Findings", text, f"{page}?standing=open&kind={kind}")
 
 
 def _test_todos(user: Any) -> Iterator[Todo]:
@@ -223,6 +238,14 @@ def _test_todos(user: Any) -> Iterator[Todo]:
         if tests:
             text = f"{_tests(tests)} waiting to be signed off by somebody else than who started them."
             yield Todo("info", "Test restores", text, reverse("admin:l2l_backups_testrestore_changelist") + "?signed_off=no")
+
+
+def _drill_todos(user: Any) -> Iterator[Todo]:
+    """Whether somebody must take the escrow key out of its vault and try it."""
+    due = drilling.due_at() if user.has_perm(drilling.DRILLS) else None
+    if due is not None and due < clock.now():
+        text = f"The escrow key should have been tried by {in_utc(due)}: take it out of its vault; Escrow drills says how."
+        yield Todo("bad", "Keys", text, reverse("admin:l2l_backups_escrowdrill_changelist"))
 
 
 def _tests(count: int) -> str:
@@ -306,6 +329,7 @@ def _past_term(look: TermLook) -> str:
 def _requests_to_decide(user: Any) -> Iterator[Todo]:
     """What waits for this person as the second one."""
     yield from _to_decide(user, PolicyChangeRequest, PolicyChangeRequest.objects.all(), "to change the backup policy: ")
+    yield from _to_decide(user, KeyChangeRequest, KeyChangeRequest.objects.all(), "to change who can open the backups: ")
     yield from _to_decide(user, LiveRestoreRequest, of_visible_customers(user, LiveRestoreRequest.objects.all(), "customer"), "to ")
     yield from _to_decide(user, HoldReleaseRequest, of_visible_customers(user, HoldReleaseRequest.objects.all(), "hold__customer"), "to ")
     terms = of_visible_customers(user, TermChangeRequest.objects.all(), "subscription__customer")

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.utils.html import format_html_join
 
 from audit.admin import BackOfficeAdmin, display, moment
 from audit.models import SchemaVersion
@@ -63,9 +64,9 @@ class SchemaVersionAdmin(BackOfficeAdmin):
 
     @display(description="models and their columns")
     def models(self, version: SchemaVersion) -> str:
-        return "; ".join(
-            f"{label} ({', '.join(column['name'] for column in one['rows'])})" for label, one in version.document["models"].items()
-        )
+        """A line for each."""
+        named = ((label, ", ".join(column["name"] for column in one["rows"])) for label, one in version.document["models"].items())
+        return format_html_join("\n", "<p><strong>{}</strong>: {}</p>", named)
 
     @display(description="signed by the key")
     def signed_by(self, version: SchemaVersion) -> str:

@@ -62,12 +62,9 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
                 "l2l_backups_liverestorerequest_changelist",
                 "l2l_backups.view_liverestorerequest",
             ),
-            ("Purge requests", "auto_delete", "l2l_backups_purgerequest_changelist", "l2l_backups.view_purgerequest"),
+            ("Purge requests", "playlist_remove", "l2l_backups_purgerequest_changelist", "l2l_backups.view_purgerequest"),
             ("Purges", "delete_sweep", "l2l_backups_purge_changelist", "l2l_backups.view_purge"),
             ("Locations", "database", "l2l_backups_location_changelist", "l2l_backups.view_location"),
-            ("Keys", "key", "l2l_backups_keyringversion_changelist", "l2l_backups.view_keyringversion"),
-            ("Changes of keys", "key_vertical", "l2l_backups_keychangerequest_changelist", "l2l_backups.view_keychangerequest"),
-            ("Escrow drills", "lock_open", "l2l_backups_escrowdrill_changelist", "l2l_backups.view_escrowdrill"),
             ("Stored objects", "deployed_code", "l2l_backups_blob_changelist", "l2l_backups.view_blob"),
             ("Copies", "file_copy", "l2l_backups_copy_changelist", "l2l_backups.view_copy"),
             ("Items taken", "move_to_inbox", "l2l_backups_itemexport_changelist", "l2l_backups.view_itemexport"),
@@ -77,13 +74,21 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     (
         "Proof",
         [
+            ("Findings", "assignment_late", "l2l_audit_finding_changelist", "l2l_audit.view_finding"),
             ("Verification", "fact_check", "l2l_backups_verificationpass_changelist", "l2l_backups.view_verificationpass"),
             ("Damage", "broken_image", "l2l_backups_damage_changelist", "l2l_backups.view_damage"),
             ("Unknown objects", "unknown_document", "l2l_backups_unknownobject_changelist", "l2l_backups.view_unknownobject"),
+            ("Test restores", "science", "l2l_backups_testrestore_changelist", "l2l_backups.view_testrestore"),
             ("Tests owed", "event_repeat", "l2l_backups_testcell_changelist", "l2l_backups.view_testcell"),
-            ("Test restores", "fact_check", "l2l_backups_testrestore_changelist", "l2l_backups.view_testrestore"),
-            ("Findings", "assignment_late", "l2l_audit_finding_changelist", "l2l_audit.view_finding"),
             ("Schema versions", "schema", "l2l_audit_schemaversion_changelist", "l2l_audit.view_schemaversion"),
+        ],
+    ),
+    (
+        "Keys",
+        [
+            ("Keys", "key", "l2l_backups_keyringversion_changelist", "l2l_backups.view_keyringversion"),
+            ("Changes of keys", "key_vertical", "l2l_backups_keychangerequest_changelist", "l2l_backups.view_keychangerequest"),
+            ("Escrow drills", "encrypted", "l2l_backups_escrowdrill_changelist", "l2l_backups.view_escrowdrill"),
         ],
     ),
     (

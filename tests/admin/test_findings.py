@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 import audit
@@ -32,11 +34,28 @@ def test_an_account_manager_sees_the_findings_of_their_customers_alone(
     open_one(own.customer.pk, "one of mine", "blob:1")
     open_one(foreign.customer.pk, "one of theirs", "blob:2")
     open_one(None, "one of nobody", "location:1")
-    for address in (reverse("admin:l2l_audit_finding_changelist"), reverse("admin:index")):
-        shown = as_("ada").get(address).content.decode()
-        assert "one of mine" in shown and "one of theirs" not in shown and "one of nobody" not in shown
-        shown = as_("olga").get(address).content.decode()
-        assert "one of mine" in shown and "one of theirs" in shown and "one of nobody" in shown
+    address = reverse("admin:l2l_audit_finding_changelist")
+    shown = as_("ada").get(address).content.decode()
+    assert "one of mine" in shown and "one of theirs" not in shown and "one of nobody" not in shown
+    shown = as_("olga").get(address).content.decode()
+    assert "one of mine" in shown and "one of theirs" in shown and "one of nobody" in shown
+
+
+def test_the_front_page_has_a_line_for_each_kind_of_finding_however_many_there_are(
+    as_: Callable[[str], Client], own: Belongings, foreign: Belongings, django_assert_num_queries: Any
+) -> None:
+    open_one(own.customer.pk, "one of mine", "blob:1")
+    front, olga = reverse("admin:index"), as_("olga")
+    olga.get(front)
+    with CaptureQueriesContext(connection) as few:
+        shown = olga.get(front).content.decode()
+    assert shown.count("Stored object damaged:") == 1 and "one of mine" not in shown
+    for number in range(2, 30):
+        open_one(foreign.customer.pk, "one of theirs", f"blob:{number}")
+    with django_assert_num_queries(len(few)):
+        shown = olga.get(front).content.decode()
+    assert shown.count("Stored object damaged:") == 1 and "29 findings" in shown and "nobody has taken any" in shown
+    assert "28 findings" not in as_("ada").get(front).content.decode()
 
 
 def test_an_operator_names_the_owner_and_closes_it(as_: Callable[[str], Client], own: Belongings, people: dict[str, User]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 import audit
 from backups.admin.locations import public_address
-from backups.models import BackupSet, Copy, Location
+from backups.models import BackupSet, Copy, KeyChangeRequest, KeyRingVersion, Location
+from l2l.admin.site import PAGES as NAVIGATION
 from subscriptions.models import DataRecord
 from tests.admin.conftest import Belongings, url
 
@@ -32,16 +34,38 @@ def test_it_counts_customers_by_their_protection(as_: As, own: Belongings, forei
     assert (protection.customers, protection.protected, protection.complete, protection.without) == (2, 1, 1, 0)
     mine = as_("ada").get("/").context["protection"]
     assert (mine.customers, mine.protected, mine.complete) == (1, 1, 0)
+    BackupSet.objects.filter(stream=own.customer.pk).update(damaged_at=datetime.now(UTC))
+    protection = as_("otto").get("/").context["protection"]
+    assert (protection.protected, protection.complete, protection.without) == (0, 1, 1)
     BackupSet.objects.all().delete()
     page = as_("otto").get("/")
     assert page.context["protection"].without == 2
-    assert "2 customers have no set" in page.content.decode()
+    assert "2 customers have no whole set" in page.content.decode()
 
 
 def test_what_is_owed_is_shown(as_: As, own: Belongings) -> None:
     Copy.objects.update(state=Copy.State.OWED)
     for page in ("/", url("location_changelist"), url("customer_overview", own.customer.pk)):
         assert "1 copy, 99 B" in as_("otto").get(page).content.decode()
+
+
+def test_the_navigation_has_no_icon_and_no_name_twice() -> None:
+    pages = [page for _, of_group in NAVIGATION for page in of_group]
+    assert len({icon for _, icon, _, _ in pages}) == len({title for title, _, _, _ in pages}) == len(pages)
+
+
+def test_the_front_page_tells_of_key_changes_to_decide_and_of_an_overdue_drill(
+    as_: As, people: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    with audit.acting("setup", reason="a test"):
+        KeyRingVersion.objects.create(wrapping=1, since=now - timedelta(days=200), recipients=[["escrow", "age1"]], made_by="init")
+        asked = {"what": "rotate the online master key", "why": "a test", "requested_by": people["olga"], "requested_at": now}
+        KeyChangeRequest.objects.create(deed=KeyChangeRequest.Deed.ROTATE, **asked)
+    shown = as_("rita").get("/").content.decode()
+    assert "olga asks to change who can open the backups: rotate the online master key" in shown
+    shown = as_("olga").get("/").content.decode()
+    assert "The escrow key should have been tried by" in shown and "olga asks to change who" not in shown
 
 
 def test_a_location_shows_no_secret(as_: As, db: None) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from audit.models import Event
-from backups.models import Damage, Location, UnknownObject, VerificationPass
+from backups.models import Copy, Damage, Location, UnknownObject, VerificationPass
 from tests.admin.conftest import Belongings, url
 
 As = Callable[[str], Client]
@@ -49,9 +49,16 @@ def test_the_page_says_how_far_it_is_what_it_costs_and_what_was_found(as_: As, p
     page = as_("otto").get(PAGE).content.decode()
     assert "199 of 200 objects within 30 days" in page and "11 Mar 2026" in page
     assert "90.0 GiB and" in page and "8.10 at 0.09" in page
-    assert own.blob.name in page and "whole nowhere" in page and "1 object that no row here knows" in page
+    assert own.blob.name in page and "whole nowhere" in page and "1 object that nothing here put there" in page
     assert "9 Mar: 3.9 KiB read, 7 objects; 1 wrong" in page and "Change how it is read" not in page
     assert "Change how it is read" in as_("olga").get(PAGE).content.decode()
+
+
+def test_what_is_whole_nowhere_is_no_debt_that_the_next_backup_pays(as_: As, primary: Location, own: Belongings) -> None:
+    Copy.objects.filter(blob=own.blob, location=primary).update(state=Copy.State.OWED)
+    assert "primary is owed" not in as_("otto").get("/").content.decode()
+    Damage.objects.update(mended_at=NOW)
+    assert "primary is owed 1 copy" in as_("otto").get("/").content.decode()
 
 
 def test_an_operator_changes_how_it_is_read_and_nobody_else(as_: As, primary: Location) -> None:

@@ -58,7 +58,7 @@ def test_every_copy_is_listed_as_it_is_found(kept: Any, folders: dict[str, Path]
     said = run("keys", "list", "acme", "--json")
     assert not said.failed and states(said) == {"primary": "present", "offsite": "present"}
     [key] = said.document["keys"]
-    assert key["wrappings"][0]["opens"] == ["online", "escrow"] and key["sets"] == 1 and "1 sets" in key["losing"]
+    assert key["wrappings"][0]["opens"] == ["online", "escrow"] and key["sets"] == 1 and "the set of the night of" in key["losing"]
     copy = folders["offsite"] / f"keys/{kept.pk}/1.age"
     whole = copy.read_bytes()
     damages = {"damaged": whole[:-1] + b"?", "missing": None}
