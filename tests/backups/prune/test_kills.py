@@ -1,5 +1,5 @@
-"""Real processes that back up, prune and restore one customer at the same time, killed at random: every set that is listed restores (P4,
-P6, design section 5)."""
+"""Real processes that back up, prune, verify, test, ship and restore one customer at the same time, killed at random: every set that is
+listed restores, and so does the newest second (P2, P4, P6, P7, design section 5)."""
 
 from __future__ import annotations
 
@@ -91,14 +91,21 @@ def shell(home: Home, code: str) -> str:
     return home.manage("shell", "-v", "0", "-c", code)
 
 
-def test_backup_prune_and_restore_at_once_under_kills(home: Home, tmp_path: Path) -> None:
+def test_all_at_once_under_kills(home: Home, tmp_path: Path) -> None:
     chosen = random.Random(int(os.environ.get("KILLS_SEED") or 5))
     shell(home, AGE_AND_CHANGE)
     home.manage("backup", "acme")
     for number in range(ROUNDS):
         shell(home, AGE_AND_CHANGE)
         oldest = home.ask(OLDEST)
-        at_once = [home.start("backup", "acme"), home.start("prune", "--apply"), home.start("backup", "acme")]
+        commands = (
+            ("backup", "acme"),
+            ("prune", "--apply"),
+            ("hotbackup", "--once"),
+            ("verify", "acme", "--mend"),
+            ("test_restore", "acme"),
+        )
+        at_once = [home.start(*command) for command in commands]
         if oldest:
             at_once.append(home.start("restore", "acme", "--set", oldest[0], "--to", str(tmp_path / f"out{number}")))
         for process in chosen.sample(at_once, chosen.randint(1, len(at_once))):
@@ -110,6 +117,11 @@ def test_backup_prune_and_restore_at_once_under_kills(home: Home, tmp_path: Path
     home.manage("backup", "acme")
     time.sleep(6)  # leases of processes that were killed in the middle
     home.manage("prune", "--apply")
+    home.manage("hotbackup", "--once")
+    home.manage("verify", "--all", "--mend")
+    home.manage("test_restore", "acme")
+    rows = home.json("restore", "acme", "--at", "now", "--to", str(tmp_path / "now"))["rows"]
+    assert rows["rows/l2l_subscriptions.datarecord"] == 300 * (ROUNDS + 2)
     found = json.loads(shell(home, CHECK))
     assert found["restored"] >= 1 and found["states"]["removed"] >= 2, found["states"]
     assert found["states"]["leaving"] == 0 and found["condemned"] == 0, found["states"]
