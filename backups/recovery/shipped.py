@@ -82,7 +82,7 @@ def bring_back(vault: Vault, forks: Sequence[Fork], tell: Callable[[str], None])
     removed_to = _removed_to(vault, found, done.notes)
     last, epoch = max([removed_to, *found, *(fork.first_segment - 1 for fork in forks)]), 0
     known, unreadable, cut = _Known(), list[int](), last
-    wholes: list[Whole] = []
+    readable: list[FoundSegment] = []
     for number, one in found.items():
         tell(f"segment {number}")
         epoch = max([epoch, *(segments.number_and_epoch(name)[1] for name in one.names)])  # type: ignore[index]
@@ -92,7 +92,7 @@ def bring_back(vault: Vault, forks: Sequence[Fork], tell: Callable[[str], None])
         elif known.lacks(whole.index, forks):
             cut = min(cut, number - 1)
         else:
-            wholes.append(whole)
+            readable.append(one)  # read again below: all of them together need not fit into memory
     if known.behind:
         begun = max([removed_to + 1, *(fork.first_segment for fork in forks)])
         missing = [number for number in range(begun, last + 1) if number not in found]
@@ -100,8 +100,8 @@ def bring_back(vault: Vault, forks: Sequence[Fork], tell: Callable[[str], None])
     done.stopped = _why(known, cut, last)
     done.last, done.segments = cut if done.stopped else last, len(found)
     listed = _listed(vault.places)
-    for whole in wholes:
-        if whole.index.segment <= done.last:
+    for one in readable:
+        if one.number <= done.last and (whole := _whole(vault.places, one, vault.fingerprint)) is not None:
             _write_segment(whole, listed)
             _write_files(vault, whole, known)
     _write_kept(vault)
