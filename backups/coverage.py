@@ -28,7 +28,8 @@ from backups.vault import Vault
 @dataclass(frozen=True, slots=True)
 class Point:
     """A set. `tier` says for what it is kept (`nightly`, or `asked` when a person did), `reason` the same as a sentence; `number` and
-    `journal_at` its newest change and when that was made, None when it was made before changes had numbers."""
+    `journal_at` its newest change and when that was made, None when it was made before changes had numbers. `damaged_at`: when it was
+    found damaged beyond mending."""
 
     id: str
     night: date
@@ -44,6 +45,7 @@ class Point:
     counts: dict[str, int]
     software: str
     schema: str
+    damaged_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def _point(found: FoundSet) -> Point:
     envelope, journal = found.envelope, found.journal
     policy = envelope["policy"]
     reason = f"version {policy} of the policy owed it for the night of {envelope['night']}" if policy else "a person asked for it"
-    known = BackupSet.objects.filter(pk=found.id).values_list("protected_at", flat=True).first()
+    protected_at, damaged_at = BackupSet.objects.filter(pk=found.id).values_list("protected_at", "damaged_at").first() or (None, None)
     return Point(
         found.id,
         date.fromisoformat(envelope["night"]),
@@ -120,7 +122,7 @@ def _point(found: FoundSet) -> Point:
         "nightly" if policy else "asked",
         reason,
         found.places,
-        known is not None,
+        protected_at is not None and damaged_at is None,
         journal["number"] if journal else None,
         _moment(journal["at"]) if journal else None,
         journal["segment"] if journal else None,
@@ -128,6 +130,7 @@ def _point(found: FoundSet) -> Point:
         envelope["counts"],
         envelope["software"],
         envelope["schema"],
+        damaged_at,
     )
 
 

@@ -142,14 +142,14 @@ class Lane:
             self._in_trouble(str(problem))
             return None
         except StoreError as problem:
-            self._refuse(errand, str(problem))
+            self.refuse(errand, str(problem))
             return None
         except WentBack as problem:
             self.went_back = str(problem)
             return None
         return time.monotonic()
 
-    def _refuse(self, errand: Errand, why: str) -> None:
+    def refuse(self, errand: Errand, why: str) -> None:
         """One object of one customer that cannot be put holds up neither the location nor anybody else; segments are everybody's."""
         if errand.key[0] == "segment":
             self._in_trouble(why)

@@ -470,8 +470,11 @@ class Leader:
 
     def _remake_lost(self, lane: Lane) -> None:
         """A segment that no location has whole is made again from history: once, whichever lanes miss it, for other bytes under its new
-        name would be another segment."""
+        name would be another segment. A key or a file's blob that is nowhere whole is looked for again later, and holds up no segment."""
         lost, lane.lost = lane.lost, []
+        for errand in lost:
+            if errand.key[0] != "segment":
+                lane.refuse(errand, "no location has it whole")
         numbers = {errand.key[1] for errand in lost if errand.key[0] == "segment" and errand.sha256 == self._digest_of(errand.key[1])}
         numbers -= set(self._unmade)
         if numbers:

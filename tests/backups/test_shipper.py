@@ -19,7 +19,7 @@ from backups.hot import sections, segments, shipper
 from backups.hot.keys import Keys
 from backups.hot.leading import Leader
 from backups.hot.sections import MAX_SECTION_BYTES, Section
-from backups.models import Blob, HotFile, HotState, LossHour, Segment, SegmentCopy, Timeline
+from backups.models import Blob, Copy, HotFile, HotState, LossHour, Segment, SegmentCopy, Timeline
 from backups.sealing import unseal
 from backups.stores.memory import MemoryStore
 from backups.vault import Vault
@@ -58,6 +58,24 @@ def shipped(vault: Vault, place: str, customer: Any) -> list[Section]:
 
 def numbers(found: list[Section]) -> list[int]:
     return [change.number for section in found for change in section.changes]
+
+
+def test_a_key_that_is_nowhere_whole_holds_up_no_segment(hot, stores, acme, acme2):
+    record(acme, "P-1")
+    record(acme2, "P-1")
+    assert shipper.ship_once(hot) == []
+    lost = Blob.objects.get(stream=acme2.pk, kind=Blob.Kind.KEY)
+    for store in stores.values():
+        del store.objects[lost.name]
+    Copy.objects.filter(blob=lost).update(state=Copy.State.OWED)
+    record(acme, "P-2")
+    shipper.ship_once(hot, patience=20.0)
+    assert all(numbers(shipped(hot, place, acme)) == [1, 2] for place in ("primary", "offsite"))
+    assert not SegmentCopy.objects.filter(durable_at=None).exists()
+    record(acme2, "P-2")  # under a new key
+    shipper.ship_once(hot, patience=20.0)
+    assert not JournalRow.objects.filter(number=None, stream=acme2.pk).exists()
+    assert not SegmentCopy.objects.filter(durable_at=None).exists()
 
 
 def test_what_was_committed_is_at_every_location(hot, acme):

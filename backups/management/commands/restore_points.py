@@ -30,9 +30,10 @@ class Command(BackOfficeCommand):
 
 
 def _line(one: Point) -> str:
+    damaged = f"  DAMAGED beyond mending, found {one.damaged_at:%Y-%m-%d %H:%M %Z}: choose another" if one.damaged_at else ""
     return (
         f"{one.id[:8]}  night of {one.night}  state at {one.snapshot_at:%Y-%m-%d %H:%M:%S %Z}  "
-        f"{one.counts['rows']:,} rows, {one.counts['files']:,} files  at {', '.join(one.places)}  {one.tier}: {one.reason}"
+        f"{one.counts['rows']:,} rows, {one.counts['files']:,} files  at {', '.join(one.places)}  {one.tier}: {one.reason}{damaged}"
     )
 
 
@@ -68,6 +69,7 @@ def _set(one: Point) -> dict[str, Any]:
         "software": one.software,
         "schema": one.schema,
         "protected": one.protected,
+        "damaged_at": one.damaged_at.isoformat() if one.damaged_at else None,
         "number": one.number,
         "timeline": one.timeline,
         "locations": list(one.places),
