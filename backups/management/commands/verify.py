@@ -15,6 +15,7 @@ from audit.registry import SYSTEM_STREAM
 from audit.sizes import in_units
 from backups import vault as vaults
 from backups.errors import BackupError
+from backups.locations import FORMAT_FILE
 from backups.models import Damage
 from backups.stores.contract import StoreError
 from backups.verification.carrying_out import Turn, Wanted, carry_out
@@ -101,6 +102,8 @@ def _what_is_wrong(turns: list[Turn], mend: bool) -> str:
         told.append(f"{unknown} objects are known to nobody: see Findings")
     if any(turn.trouble or turn.waits or not turn.finished for turn in turns):
         told.append("not everything could be done, see above; the next one goes on from there")
+    if not mend and any(FORMAT_FILE in turn.trouble for turn in turns):
+        told.append(f"with --mend a location's {FORMAT_FILE} is put back from another location, if what lies there is ours")
     if any(turn.behind for turn in turns):
         told.append("the checks are not in time, see above")
     return "; ".join(told)[:1].upper() + "; ".join(told)[1:] + "."
