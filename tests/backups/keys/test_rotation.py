@@ -31,7 +31,11 @@ from tests.backups.keys.conftest import PASSWORD, kit_keys
 from tests.backups.shipping import key_of
 from tests.backups.test_back_up import assert_restored, fill
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    # A crash inside Django's own code leaves its server-side cursor to the garbage collector, as a killed process would.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. .function ServerCursorMixin:pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def stream_of(customer: Any) -> Stream:
