@@ -26,6 +26,7 @@ from audit.schema.versions import Changed
 from audit.signing import Signer, new_secret
 from backups.models import (
     BackupPolicy,
+    Damage,
     EscrowDrill,
     HotState,
     KeyChangeRequest,
@@ -38,6 +39,8 @@ from backups.models import (
     RetentionLook,
     TestCell,
     TestRestore,
+    UnknownObject,
+    VerificationPass,
 )
 from backups.policies import ensure_first_policy
 from l2l import schedules
@@ -376,6 +379,19 @@ def _a_schema_version(now: datetime) -> Any:
         return versions.record(Signer(new_secret()), now, "1.0", Changed())
 
 
+def _verification(one: Belongings) -> dict[str, Any]:
+    """A night's pass, something damaged and something unknown at a location."""
+    now, place = datetime.now(UTC), Location.objects.get(name="primary")
+    about = {"location": place, "found_at": now}
+    return {
+        "l2l_backups_verificationpass": VerificationPass.objects.create(location=place, night=now.date(), started_at=now, turn_at=now),
+        "l2l_backups_damage": Damage.objects.create(**about, stream_id=one.customer.pk, name=one.blob.name, kind="x", what="missing"),
+            **about, stream_id=one.customer.pk, name=one.blob.name, kind="x", what=Damage.What.MISSING
+        ),
+        "l2l_backups_unknownobject": UnknownObject.objects.create(**about, name="what/is/this", size=1, seen_at=now),
+    }
+
+
 def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
     hold = _a_hold(one)
     return Rows(
@@ -392,6 +408,7 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_subscriptions_termchangerequest": _a_change_of_terms(one),
             "l2l_audit_finding": _a_finding(one),
             "l2l_backups_testrestore": _a_test(one),
+            **_verification(one),
             "l2l_backups_testcell": TestCell.objects.create(
                 stream_id=one.customer.pk, tier="nightly", location=Location.objects.get(name="primary"), since=NOW, due_at=NOW
             ),
