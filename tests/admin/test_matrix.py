@@ -386,8 +386,6 @@ def _verification(one: Belongings) -> dict[str, Any]:
     return {
         "l2l_backups_verificationpass": VerificationPass.objects.create(location=place, night=now.date(), started_at=now, turn_at=now),
         "l2l_backups_damage": Damage.objects.create(**about, stream_id=one.customer.pk, name=one.blob.name, kind="x", what="missing"),
-            **about, stream_id=one.customer.pk, name=one.blob.name, kind="x", what=Damage.What.MISSING
-        ),
         "l2l_backups_unknownobject": UnknownObject.objects.create(**about, name="what/is/this", size=1, seen_at=now),
     }
 
