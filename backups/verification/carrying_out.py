@@ -192,7 +192,7 @@ class _Work:
 
     def _list(self, place: Place, night: VerificationPass, turn: Turn) -> None:
         self.progress(f"{place.name}: listing")
-        listing = strangers.compare(place, keep=self._keep)
+        listing = strangers.compare(place, self.vault.fingerprint, self._keep)
         self._take_suspects(place, listing.suspects)
         turn.unknown = strangers.note(place, listing, self.vault.clock())
         turn.leftovers = self._sweep_leftovers(place, turn)

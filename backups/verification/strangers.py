@@ -6,6 +6,7 @@ The list comes before the rows: whatever is stored has its row first, and whatev
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Callable
@@ -16,11 +17,13 @@ from itertools import groupby
 from audit import findings
 from audit.findings import Kind
 from audit.registry import SYSTEM_STREAM
-from backups.hot.removed import record_name, recorded_number
+from audit.signing import BadSignature, verify
+from backups.hot import removed
+from backups.hot.removed import BadRecord, record_name, recorded_number
 from backups.hot.segments import FOLDER, number_and_epoch
 from backups.locations import FORMAT_FILE, README_FILE, Place
 from backups.models import Blob, Damage, HotState, KeptSegment, Location, Segment, Timeline, UnknownObject
-from backups.stores.contract import Entry
+from backups.stores.contract import Entry, Missing
 from backups.verification.documents import ended_name
 from backups.verification.reading import Expected
 from backups.verification.stored import Standing, copies, segment_copies
@@ -47,8 +50,9 @@ class Listing:
     objects: int = 0
 
 
-def compare(place: Place, keep: Callable[[], None] = lambda: None) -> Listing:
-    """One shelf after the other, so that no more is held than one customer has. Raises what listing raises."""
+def compare(place: Place, trusted: str, keep: Callable[[], None] = lambda: None) -> Listing:
+    """One shelf after the other, so that no more is held than one customer has. `trusted` is the signing key's fingerprint. Raises what
+    the store raises."""
     found, met, of_nobody = Listing(), set[Shelf](), dict[str, int]()
     for shelf, entries in groupby(place.store.list(""), key=_shelf_of):
         keep()
@@ -59,7 +63,7 @@ def compare(place: Place, keep: Callable[[], None] = lambda: None) -> Listing:
         else:
             met.add(shelf)
             _compare_shelf(place, shelf, listed, found)
-    _compare_rest(place, of_nobody, found)
+    _compare_rest(place, of_nobody, found, trusted)
     streams = copies(place.location).order_by().values_list("blob__stream", flat=True).distinct()
     for shelf in {Shelf(stream, keys) for stream in streams for keys in (False, True)} - met:
         keep()
@@ -89,7 +93,7 @@ def _compare_shelf(place: Place, shelf: Shelf, listed: dict[str, int], found: Li
             found.suspects.append(Standing(at, "copy", pk, Expected(name, sha256, size), owner, blob))
 
 
-def _compare_rest(place: Place, listed: dict[str, int], found: Listing) -> None:
+def _compare_rest(place: Place, listed: dict[str, int], found: Listing, trusted: str) -> None:
     """Segments and their company, and the location's own files. (A segment's other names are those of earlier leaders.)"""
     known = _known_names(place.location)
     numbers = set(Segment.objects.values_list("number", flat=True))
@@ -98,12 +102,21 @@ def _compare_rest(place: Place, listed: dict[str, int], found: Listing) -> None:
     for name, size in listed.items():
         named = number_and_epoch(name)
         ours = name in known or ended_name(name) or (named is not None and named[0] in numbers)
-        if not ours and not (recorded_number(name) is not None and name <= newest):
+        if not ours and not (recorded_number(name) is not None and (name <= newest or _is_record(place, name, trusted))):
             found.unknown[name] = size
     for copy in segment_copies(place.location).select_related("segment"):
         one = copy.segment
         if listed.get(one.name) != one.size:
             found.suspects.append(Standing(copy.last, "segment", copy.pk, Expected(one.name, one.sha256, one.size)))
+
+
+def _is_record(place: Place, name: str, trusted: str) -> bool:
+    """Whether we signed it: a removal that was killed has written its record, and not yet that it is done with it."""
+    try:
+        removed.of_document(verify(json.loads(place.store.get(name)), trusted))
+    except (BadSignature, BadRecord, ValueError, Missing):
+        return False
+    return True
 
 
 def _known_names(location: Location) -> set[str]:

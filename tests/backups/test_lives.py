@@ -18,7 +18,7 @@ from django.db import connection
 from audit import findings
 from backups import policies
 from backups.coverage import covered
-from backups.models import BackupSet, Blob, Damage, TestRestore
+from backups.models import BackupSet, Blob, Damage, TestRestore, UnknownObject
 from backups.policy import Policy
 from subscriptions.models import Customer
 from subscriptions.onboarding import add_customer
@@ -121,7 +121,8 @@ def end_well(life: Life, customer: Customer) -> None:
     life.ship()
     life.prune()
     turns = life.verify()
-    assert turns is not None and all(turn.good for turn in turns), (life.seed, turns, life.acts)
+    strange = [str(one) for one in UnknownObject.objects.all()]
+    assert turns is not None and all(turn.good for turn in turns), (life.seed, strange, turns, life.acts)
     life.wrong = None  # should it be harmed still, nothing needs it any more
     life.test_restore(customer)
     assert TestRestore.objects.filter(result=TestRestore.Result.PASSED).exists(), (life.seed, life.acts)

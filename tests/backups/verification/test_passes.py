@@ -17,6 +17,7 @@ from django.core.management import CommandError, call_command
 
 from audit import findings
 from audit.models import Event, Stream
+from audit.registry import SYSTEM_STREAM
 from audit.roles import Role, ensure_roles
 from backups import leases
 from backups import vault as vaults
@@ -117,6 +118,25 @@ def test_a_whole_folder_that_vanished_shows_the_same_night(vault: Vault, acme: A
     gone = Blob.objects.filter(stream=stream).exclude(kind="key").count()
     assert (offsite.found, offsite.mended, offsite.left) == (gone, gone, 0) and not primary.found
     assert all(turn.good for turn in carry_out(vault, ALL))
+
+
+def test_the_record_of_a_removal_that_was_cut_short_is_ours_when_we_signed_it(
+    memory: Vault, stores: dict[str, MemoryStore], acme: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = backed_up(memory, acme)
+    shipper.ship_once(memory)
+    back_up(memory, stream)
+    back_up(memory, Stream.objects.get(pk=SYSTEM_STREAM))
+    with monkeypatch.context() as killed:
+        killed.setattr(removal, "_remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            removal.remove_covered(memory, clock())
+    [name] = [name for name in stores["primary"].objects if name.startswith("hot/removed/")]
+    clock.forward(hours=1)  # the dead process's lease is over
+    assert all(turn.good for turn in carry_out(memory, ALL)) and not findings.open_findings().exists()
+    stores["offsite"].objects["hot/removed/000000000999.json"] = stores["offsite"].objects[name].replace(b"up_to", b"up-to")
+    primary, offsite = carry_out(memory, ALL)
+    assert (primary.unknown, offsite.unknown) == (0, 1)
 
 
 def test_what_nobody_knows_is_told_once_and_never_removed(memory: Vault, stores: dict[str, MemoryStore], acme: Any, clock: Clock) -> None:
