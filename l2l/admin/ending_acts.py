@@ -13,19 +13,35 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 
-from audit import clock
+from audit import canonical, clock
 from audit.admin import TrackedAdmin
 from audit.decisions import Decision, ReasonForm, decide
+from audit.errors import AuditError
 from audit.moments import in_utc, span
+from audit.two_person import PlanChanged
+from backups import vault as vaults
+from backups.destroy import planning
+from backups.errors import BackupError
+from backups.stores.contract import StoreError
 from l2l.admin import ending_path
-from l2l.admin.ending_forms import AskForm, FaultForm, NoticeForm, ReceiptForm, WaiverForm
+from l2l.admin.ending_forms import ApproveForm, AskForm, FaultForm, NoticeForm, ReceiptForm, WaiverForm
+from l2l.admin.ending_plan import plan_shown
 from l2l.door import links, package
 from subscriptions.admin import as_uuid
 from subscriptions.ending import approving, contracts, deadlines, receipts, requests, returns
+from subscriptions.ending.states import ENDED, State
 from subscriptions.models import Customer, DataReturn, DeletionRequest
 
 Doing = Callable[[Mapping[str, Any]], str]
+
+
+class LookAgain(AuditError):
+    """The plan is another one than the one that you were shown. Look at it again, below: approve that one if it is right."""
+
+    def __init__(self) -> None:
+        super().__init__(str(self.__doc__))
 
 
 class EndingActs(TrackedAdmin):
@@ -39,6 +55,9 @@ class EndingActs(TrackedAdmin):
             "link": self.link_view,
             "fault": self.fault_view,
             "ask_deemed": self.ask_deemed_view,
+            "plan": self.plan_view,
+            "plan_document": self.plan_document_view,
+            "approve": self.approve_view,
             "take_back": self.take_back_view,
             "cancel": self.cancel_view,
         }
@@ -186,6 +205,58 @@ class EndingActs(TrackedAdmin):
         response = self._decide(request, ending, title, effect, "Ask for it", NoticeForm, act)
         return redirect("admin:l2l_subscriptions_deemedreceiptrequest_change", asked[0].pk) if asked else response
 
+    # Approving
+
+    def plan_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A dry run: every location is listed."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        ending = self._planned(request, object_id)
+        title = f"Plan: the end of {ending.customer.name}"
+        return self.page(request, "back_office/ending_plan.html", title, original=ending, ending=ending, shown=plan_shown(ending))
+
+    def plan_document_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Every name in it, as it is now: what the digest is of."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        ending = self._planned(request, object_id)
+        shown = plan_shown(ending)
+        if shown.plan is None:
+            self.message_user(request, shown.trouble, messages.ERROR)
+            return redirect(self.url("change", ending.pk))
+        name = f"plan-{ending.customer.code}-{shown.digest[:12]}.json"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
+        return HttpResponse(canonical.dump_bytes(shown.plan.document), content_type="application/json", headers=headers)
+
+    def approve_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Shows the plan; its POST approves exactly the one that was shown."""
+        ending = self._for_step(request, object_id, "approve")
+        shown = SimpleLazyObject(lambda: plan_shown(ending))  # not before a POST has planned by itself
+        decision = Decision(
+            f"Approve the destruction of everything of {ending.customer.name}",
+            (
+                "With your approval it cools off, for 72 hours or a third of the time that is left; until then one person can stop "
+                "it. Then the destroyer removes everything below, at every place, and after that nobody can bring it back.",
+                "You approve exactly this plan: when anything else of the customer turns up, the approval is void.",
+            ),
+            "Approve the destruction",
+            self.url("change", ending.pk),
+            danger=True,
+            details="back_office/ending_plan_tables.html",
+        )
+
+        def act(values: Mapping[str, Any]) -> str:
+            about = {"seen": request.POST.get("plan", ""), "by": request.user, "now": clock.now(), **values}
+            try:
+                planning.approve(vaults.from_settings(), ending, **about)
+            except PlanChanged:
+                raise LookAgain from None
+            return "Approved. It cools off now; this page shows until when, and how to stop it."
+
+        carried = SimpleLazyObject(lambda: [("plan", shown.digest)])
+        context = {"original": ending, "ending": ending, "shown": shown, "carried": carried}
+        return decide(self, request, decision, ApproveForm, act, refusals=(BackupError, StoreError, OSError), **context)
+
     # Stopping
 
     def take_back_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -223,6 +294,13 @@ class EndingActs(TrackedAdmin):
         acts = ending_path.acts_for(ending, ending_path.package_of(ending), request.user, clock.now())
         if step not in [act.name for act in acts]:
             raise PermissionDenied
+        return ending
+
+    def _planned(self, request: HttpRequest, object_id: str) -> DeletionRequest:
+        """Of which a plan can be made."""
+        ending: DeletionRequest = self.visible_object(request, object_id)
+        if State(ending.state) in ENDED:
+            raise Http404("Nothing of it is to be destroyed.")
         return ending
 
     def _package(self, ending: DeletionRequest) -> DataReturn:

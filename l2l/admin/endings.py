@@ -16,6 +16,7 @@ from audit.admin import RowList, display, moment
 from audit.badges import badge
 from l2l.admin import ending_path
 from l2l.admin.ending_acts import EndingActs
+from l2l.admin.ending_plan import carried_out
 from l2l.door import receipt as door
 from subscriptions.admin import CustomerFilter, of_visible_customers
 from subscriptions.ending import clock as clocks
@@ -157,6 +158,8 @@ class DeletionRequestAdmin(EndingActs):
             "entries": ending_path.entries(ending),
             "refresh": 10 if ending.state in (State.RETURNING, State.DESTROYING) else 0,
             "deadline_days": deadlines.ESCALATION_DAYS,
+            **carried_out(ending),
+            "plan_url": self.url("plan", ending.pk) if ending.is_open else "",
             "waiver_url": self.url("file", ending.pk, "waiver") if ending.waiver else "",
         }
 
