@@ -57,8 +57,8 @@ class Finished:
 
 
 class BagWriter:
-    """Writes the payload with `add`, then the rest with `finish`. `file` takes a zip from its beginning; `folder` is the bag's own folder in
-    it, `stamp` the date that all files in it bear. About a kilobyte of memory a file, and one piece."""
+    """Writes the payload with `add`, then the rest with `finish`. `file` takes a zip from its beginning; `folder` is the bag's own folder
+    in it, `stamp` the date that all files in it bear. About a kilobyte of memory a file, and one piece."""
 
     def __init__(self, file: IO[bytes], folder: str, stamp: datetime) -> None:
         _check_path(folder)
@@ -77,8 +77,8 @@ class BagWriter:
         return entry
 
     def finish(self, info: Iterable[tuple[str, str]], tags: Callable[[str], Mapping[str, bytes]] = lambda _: {}) -> Finished:
-        """`info` are the lines of `bag-info.txt` in their order; `tags` gives further files beside the payload, once it is told the digest of
-        the manifest. The zip is whole when this returns."""
+        """`info` are the lines of `bag-info.txt` in their order; `tags` gives further files beside the payload, once it is told the digest
+        of the manifest. The zip is whole when this returns."""
         lines = [*info, ("Payload-Oxum", f"{self._size}.{self._files}")]
         manifest = self._write(MANIFEST, [bytes(self._lines)])
         beside = [
@@ -95,7 +95,7 @@ class BagWriter:
         self._take(path)
         given = iter(pieces)
         first = next(given, b"")
-        about = zipfile.ZipInfo(f"{self._folder}/{path}", self._stamp)  # type: ignore[arg-type]
+        about = zipfile.ZipInfo(f"{self._folder}/{path}", self._stamp)
         about.compress_type = zipfile.ZIP_DEFLATED if _shrinks(first) else zipfile.ZIP_STORED
         about.create_system, about.external_attr = 3, 0o100644 << 16
         sha256, size = hashlib.sha256(), 0
@@ -147,8 +147,8 @@ def _listed(entry: Entry) -> bytes:
 
 
 class Bag:
-    """A bag in a zip, opened: `folder` is its own folder in it, `files` its files by path, with their sizes. Nothing was checked yet but that
-    it is a zip of one folder whose names lead nowhere else."""
+    """A bag in a zip, opened: `folder` is its own folder in it, `files` its files by path, with their sizes. Nothing was checked yet but
+    that it is a zip of one folder whose names lead nowhere else."""
 
     def __init__(self, file: IO[bytes]) -> None:
         try:

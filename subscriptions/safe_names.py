@@ -1,8 +1,8 @@
 """Names that every file system, archive program and checksum list takes, one for each name that a customer ever gave (pure; P10).
 
-A customer's name for a file may be anything that a database holds: `../x`, `a\\nb`, `CON`, a name of 500 characters, two that differ by case
-alone. What stands here instead is made of the same characters where that can be, `~` and two hexadecimal digits for each byte of what
-cannot. It is not meant to be read back: whoever gives names out keeps a table of them.
+A customer's name for a file may be anything that a database holds: `../x`, one with a line break, `CON`, one of 500 characters, two that
+differ by case alone. What stands here instead is made of the same characters where that can be, and of `~` and two hexadecimal digits for
+each byte of what cannot. It is not meant to be read back: whoever gives names out keeps a table of them.
 
 `%` is never in such a name: BagIt writes it encoded into its lists, and `sha256sum -c` does not decode (bagit-python, issue 157, neither).
 """
