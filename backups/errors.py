@@ -18,6 +18,8 @@ BackupError
 ├── PurgedMeanwhile    what was read was purged before it could leave
 ├── StillThere         something of purged items was found after they went
 ├── NotTested          a test restore that could not be made; it stays owed
+├── NotReturned        a customer's package that cannot be made now; it stays owed
+├── NotHandedOver      this package is not given out, or not to this person, or not by this link
 ├── NotSignedOff       this person may not sign that test restore off, or not (any more)
 └── NotRestorable      a state that cannot be written into the live tables; the message lists why
 """
@@ -105,3 +107,11 @@ class NotTested(BackupError):
 
 class NotSignedOff(BackupError):
     """The message says why this person may not, or not any more."""
+
+
+class NotReturned(BackupError):
+    """The package cannot be made now; the message says what it waits for and what to do. The request stays `returning`."""
+
+
+class NotHandedOver(BackupError):
+    """The package was not given out; the message says why and what to do."""
