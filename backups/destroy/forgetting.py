@@ -129,7 +129,7 @@ def _sqlite(now: datetime, tries: int, wait: float) -> list[str]:
     if free := _value("PRAGMA freelist_count"):
         raise NotForgotten(f"SQLite keeps {free} free pages after VACUUM: somebody deletes rows right now. Run it again.")
     if found := [one for one in _files(file) if contains(one, [mark.encode()])]:
-X1
+        raise NotForgotten(f"A row deleted a moment ago still stands in {found[0].name}: this SQLite forgets nothing. It is not certified.")
     return [
         "secure_delete is on: deleted rows are overwritten",
         "the file was written anew (VACUUM); it has no free page",
@@ -143,7 +143,7 @@ def _leave(mark: str, now: datetime, file: Path, tries: int, wait: float) -> Non
     Lease.objects.update_or_create(name=PROBE, defaults={"holder": mark, "doing": "probe", "taken_at": now, "expires_at": now})
     _patiently(_emptied_log, tries, wait)
     if not contains(file, [mark.encode()]):
-        raise NotForgotten(f"A row written a moment ago is not found in {file}: the database lies elsewhere, and nothing can be shown of it.")
+        raise NotForgotten(f"A row written a moment ago is not found in {file}: the database lies elsewhere, so nothing is shown.")
 
 
 def _file() -> Path:
@@ -229,7 +229,7 @@ def _postgresql() -> list[str]:
 
 def tables_with_content() -> list[str]:
     """The tables that rows of a customer's stand in, or texts of them: whatever points at a customer or is protected."""
-    found = {JournalRow, LogEntry, Lease}
+    found: set[type[models.Model]] = {JournalRow, LogEntry, Lease}
     for protected in registry.protected():
         if protected.customer:
             found |= {protected.model, protected.history_model}
