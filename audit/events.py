@@ -93,6 +93,25 @@ class Event(StrEnum):
     KEY_RENEWED = "key:renewed"
     KIT_MADE = "kit:made"
     ESCROW_DRILLED = "escrow:drilled"
+    DELETION_REQUESTED = "deletion:requested"
+    RETURN_BEGUN = "return:begun"
+    RETURN_MADE = "return:made"
+    RETURN_FAULT = "return:fault"
+    RETURN_WAIVED = "return:waived"
+    RETURN_HANDED_OVER = "return:handed-over"
+    RETURN_REMINDED = "return:reminded"
+    RETURN_OUTSTANDING = "return:outstanding"
+    RECEIPT_RECORDED = "receipt:recorded"
+    DELETION_APPROVED = "deletion:approved"
+    DELETION_VOIDED = "deletion:approval-void"
+    DELETION_CANCELLED = "deletion:cancelled"
+    DESTRUCTION_NEARS = "destruction:nears"
+    DESTRUCTION_LATE = "destruction:late"
+    DESTRUCTION_BEGUN = "destruction:begun"
+    DESTRUCTION_STEP = "destruction:step"
+    DESTROYED = "destruction:done"
+    DESTRUCTION_REOPENED = "destruction:reopened"
+    CERTIFIED = "certificate:issued"
     REQUESTED = "request:made"
     APPROVED = "request:approved"
     REQUEST_REFUSED = "request:refused"
@@ -164,6 +183,25 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.KEY_RENEWED: frozenset({"number", "wrapping"}),
     Event.KIT_MADE: frozenset({"wrapping", "escrow"}),
     Event.ESCROW_DRILLED: frozenset({"recipient", "result", "keys", "opened", "objects", "failed", "missing"}),
+    Event.DELETION_REQUESTED: frozenset({"end"}),
+    Event.RETURN_BEGUN: frozenset({"number"}),
+    Event.RETURN_MADE: frozenset({"number", "set", "sha256", "bytes"}),
+    Event.RETURN_FAULT: frozenset({"number"}),
+    Event.RETURN_WAIVED: frozenset({"document"}),
+    Event.RETURN_HANDED_OVER: frozenset({"number", "sha256", "bytes", "way"}),
+    Event.RETURN_REMINDED: frozenset({"number", "day", "addresses"}),
+    Event.RETURN_OUTSTANDING: frozenset({"number", "day"}),
+    Event.RECEIPT_RECORDED: frozenset({"number", "kind", "sha256", "notice"}),
+    Event.DELETION_APPROVED: frozenset({"plan", "begins", "due"}),
+    Event.DELETION_VOIDED: frozenset({"plan", "reasons"}),
+    Event.DELETION_CANCELLED: frozenset({"state"}),
+    Event.DESTRUCTION_NEARS: frozenset({"day", "due"}),
+    Event.DESTRUCTION_LATE: frozenset({"due"}),
+    Event.DESTRUCTION_BEGUN: frozenset({"plan"}),
+    Event.DESTRUCTION_STEP: frozenset({"step", "location", "objects", "bytes", "left"}),
+    Event.DESTROYED: frozenset({"plan"}),
+    Event.DESTRUCTION_REOPENED: frozenset({"location", "objects"}),
+    Event.CERTIFIED: frozenset({"kind", "number", "sha256"}),
     Event.REQUESTED: _OF_REQUESTS,
     Event.APPROVED: _OF_REQUESTS,
     Event.REQUEST_REFUSED: _OF_REQUESTS,

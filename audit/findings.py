@@ -38,6 +38,9 @@ class Kind(StrEnum):
     SCHEMA_UNRECORDED = "schema-unrecorded"
     KEY_MISSING = "key-missing"
     ESCROW_DRILL = "escrow-drill"
+    RECEIPT_OUTSTANDING = "receipt-outstanding"
+    DESTRUCTION_LATE = "destruction-late"
+    FOUND_AFTER_DESTRUCTION = "found-after-destruction"
 
 
 LABELS = {
@@ -50,9 +53,21 @@ LABELS = {
     Kind.SCHEMA_UNRECORDED: "schema was never recorded",
     Kind.KEY_MISSING: "a customer's key is missing",
     Kind.ESCROW_DRILL: "the escrow key did not open what it should",
+    Kind.RECEIPT_OUTSTANDING: "receipt of returned data outstanding",
+    Kind.DESTRUCTION_LATE: "destruction overdue",
+    Kind.FOUND_AFTER_DESTRUCTION: "found after destruction",
 }
 # Days until it is to be cleared up; what can cost data is sooner.
-DUE_DAYS = {Kind.OBJECT_DAMAGED: 3, Kind.TEST_RESTORE_FAILED: 7, Kind.NOT_RECOVERED: 3, Kind.KEY_MISSING: 1, Kind.ESCROW_DRILL: 1}
+DUE_DAYS = {
+    Kind.OBJECT_DAMAGED: 3,
+    Kind.TEST_RESTORE_FAILED: 7,
+    Kind.NOT_RECOVERED: 3,
+    Kind.KEY_MISSING: 1,
+    Kind.ESCROW_DRILL: 1,
+    Kind.RECEIPT_OUTSTANDING: 7,
+    Kind.DESTRUCTION_LATE: 1,
+    Kind.FOUND_AFTER_DESTRUCTION: 1,
+}
 OTHERS_DUE_DAYS = 14
 
 

@@ -46,6 +46,11 @@ PURGES = "l2l_backups.{}_purgerequest"
 SEES_PURGES = (PURGES.format("view"), "l2l_backups.view_purge")
 CHANGES_OF_KEYS = "l2l_backups.{}_keychangerequest"
 SEES_KEYS = (CHANGES_OF_KEYS.format("view"), "l2l_backups.view_keyringversion", "l2l_backups.view_escrowdrill")
+ENDS = "l2l_subscriptions.{}_deletionrequest"
+SEES_ENDS = tuple(
+    f"l2l_subscriptions.view_{model}" for model in ("deletionrequest", "datareturn", "receipt", "deemedreceiptrequest", "endingnotice")
+)
+DEEMED_RECEIPTS = "l2l_subscriptions.{}_deemedreceiptrequest"
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
@@ -60,6 +65,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         RELEASES_OF_HOLDS.format("add"),
         *(CHANGES_OF_TERMS.format(verb) for verb in ("view", "add")),
         "l2l_backups.add_itemexport",
+        *SEES_ENDS,
+        *(ENDS.format(verb) for verb in ("add", "return", "waive")),
         *SEES_PURGES,
         PURGES.format("add"),
         *SEES_TESTS,
@@ -78,6 +85,9 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_HOLDS,
         RELEASES_OF_HOLDS.format("approve"),
         *(CHANGES_OF_TERMS.format(verb) for verb in ("view", "approve")),
+        *SEES_ENDS,
+        ENDS.format("approve"),
+        *(DEEMED_RECEIPTS.format(verb) for verb in ("add", "approve")),
         *SEES_PURGES,
         PURGES.format("approve"),
         *SEES_TESTS,
@@ -106,6 +116,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         "l2l_backups.add_escrowdrill",
         *SEES_HOLDS,
         PLACES_HOLDS,
+        *SEES_ENDS,
         *SEES_PURGES,
         *SEES_TESTS,
         "l2l_backups.add_testrestore",
@@ -126,6 +137,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_KEYS,
         *SEES_HOLDS,
         CHANGES_OF_TERMS.format("view"),
+        *SEES_ENDS,
         *SEES_PURGES,
         *SEES_TESTS,
         "auth.view_user",

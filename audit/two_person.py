@@ -16,7 +16,7 @@ approval and once more for the deed, and when its digest differs the request is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -120,7 +120,7 @@ def approve(asked: R, *, by: Any, password: str, plan: Any, now: datetime) -> R:
     `NotAllowed` when it is no longer open.
     """
     with _acts(by, asked.why):
-        _check_person(asked, by, password, now)
+        check_person(asked, by, password, now, permission=asked.permission("approve"), others=[asked.requested_by], facts=_facts(asked))
         check_plan(asked, plan, now)
         with transaction.atomic():
             row = _take(asked, State.APPROVED)
@@ -130,15 +130,19 @@ def approve(asked: R, *, by: Any, password: str, plan: Any, now: datetime) -> R:
     return row
 
 
-def _check_person(asked: TwoPersonRequest, by: Any, password: str, now: datetime) -> None:
+def check_person(
+    subject: models.Model, by: Any, password: str, now: datetime, *, permission: str, others: Iterable[Any], facts: dict[str, str]
+) -> None:
+    """`ApprovalRefused`, with an event, unless `by` may be the second person now: is none of those who took part (`others`), gives the
+    password again, and has had the right for a day."""
     if _failures(by) >= MOST_FAILURES:
-        _refuse_person(asked, LOCKED, f"{by} gave a wrong password {MOST_FAILURES} times: wait a quarter of an hour.")
+        _refuse_person(subject, facts, LOCKED, f"{by} gave a wrong password {MOST_FAILURES} times: wait a quarter of an hour.")
     if not by.check_password(password):
-        _refuse_person(asked, PASSWORD, "That is not your password.")
-    if by == asked.requested_by:
-        _refuse_person(asked, SAME_PERSON, "Who asked for it cannot approve it: another person must.")
-    if why_not := grants.why_not(by, asked.permission("approve"), now):
-        _refuse_person(asked, NOT_ENTITLED, why_not)
+        _refuse_person(subject, facts, PASSWORD, "That is not your password.")
+    if by in others:
+        _refuse_person(subject, facts, SAME_PERSON, "Who asked for it cannot approve it: another person must.")
+    if why_not := grants.why_not(by, permission, now):
+        _refuse_person(subject, facts, NOT_ENTITLED, why_not)
 
 
 def _failures(by: Any) -> int:
@@ -148,8 +152,8 @@ def _failures(by: Any) -> int:
     return sum(one.facts.get("why") == PASSWORD for one in failed)
 
 
-def _refuse_person(asked: TwoPersonRequest, why: str, message: str) -> None:
-    events.record_apart(Event.APPROVAL_FAILED, subject=asked, facts={**_facts(asked), "why": why})
+def _refuse_person(subject: models.Model, facts: dict[str, str], why: str, message: str) -> None:
+    events.record_apart(Event.APPROVAL_FAILED, subject=subject, facts={**facts, "why": why})
     raise ApprovalRefused(why, message)
 
 

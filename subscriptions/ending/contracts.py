@@ -1,0 +1,20 @@
+"""When a customer's last subscription is over: on the day after its last day, where the customer is."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from subscriptions.models import Customer, Subscription
+
+
+def last_day(customer: Customer) -> date | None:
+    """The last day of the last subscription; None while one has no end, and for a customer without any."""
+    ends = list(Subscription.objects.filter(customer=customer).values_list("end", flat=True))
+    return None if not ends or None in ends else max(end for end in ends if end is not None)
+
+
+def is_over(customer: Customer, now: datetime) -> bool:
+    """Whether no subscription runs any more."""
+    last = last_day(customer)
+    return last is not None and now.astimezone(ZoneInfo(customer.zone)).date() > last
