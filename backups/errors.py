@@ -17,6 +17,8 @@ BackupError
 ├── NotPurgeable       nothing may go, or not now; the message says why
 ├── PurgedMeanwhile    what was read was purged before it could leave
 ├── StillThere         something of purged items was found after they went
+├── NotPlanned         what is to be destroyed cannot be listed, or may not be planned now
+├── NotDestroyed       something stands in the way of a destruction; the message says what
 ├── NotTested          a test restore that could not be made; it stays owed
 ├── NotSignedOff       this person may not sign that test restore off, or not (any more)
 └── NotRestorable      a state that cannot be written into the live tables; the message lists why
@@ -105,3 +107,11 @@ class NotTested(BackupError):
 
 class NotSignedOff(BackupError):
     """The message says why this person may not, or not any more."""
+
+
+class NotPlanned(BackupError):
+    """What is to be destroyed cannot be listed whole, or not now; the message says why. Nothing was written."""
+
+
+class NotDestroyed(BackupError):
+    """A step of a destruction cannot be done, or not now; the message says why and what to do. What went stays gone."""

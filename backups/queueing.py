@@ -85,6 +85,11 @@ def purge_now() -> None:
     async_task("backups.tasks.purge", q_options={"cluster": DESTROYER, "group": "purges"})
 
 
+def destroy_now() -> None:
+    """Has the destroyer look at ended customers at once, rather than within ten minutes."""
+    async_task("backups.tasks.destroy", q_options={"cluster": DESTROYER, "group": "destruction"})
+
+
 def keep_keys_now() -> None:
     """Has the worker carry out an approved change of keys at once, rather than within the hour."""
     async_task("backups.tasks.keep_keys", q_options={"cluster": WORKER, "group": "keys"})

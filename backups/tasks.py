@@ -10,6 +10,7 @@ from django.conf import settings
 from audit import actors, evidence
 from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
+from backups.destroy import carrying_out as destroying
 from backups.errors import Busy
 from backups.hot import removal, shipper
 from backups.keys import former, keeping
@@ -158,6 +159,17 @@ def purge() -> str:
         report = purging.look(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
         looks.look_at_all(vaults.clock(), lambda: heartbeats.beat(DESTROYER))
     return f"{sum(report.items.values())} items gone, {len(report.troubles)} requests wait or failed"
+
+
+def destroy() -> str:
+    """Ended customers whose destruction is approved and has cooled off: begun, gone on with, looked at again. Every ten minutes, where
+    credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    vault = vaults.from_settings()
+    with actors.acting("destroyer", reason="the end of a customer", source="destroy"):
+        report = destroying.look(vault, vault.clock(), progress=lambda _: heartbeats.beat(DESTROYER))
+    heartbeats.beat(DESTROYER)
+    return f"{len(report.begun)} begun, {len(report.gone)} gone, {len(report.void)} approvals void, {len(report.troubles)} wait"
 
 
 def keep_keys() -> str:

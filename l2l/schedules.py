@@ -38,6 +38,7 @@ SCHEDULES = (
     Planned("sets whose time is over go", "backups.tasks.prune", 60, DESTROYER),
     Planned("what was set aside leaves", "backups.tasks.expire_set_aside", 60, DESTROYER),
     Planned("content past its term goes", "backups.tasks.purge", 60, DESTROYER),
+    Planned("ended customers are destroyed", "backups.tasks.destroy", 10, DESTROYER),
     Planned("the destroyer is alive", "backups.tasks.alive", 1, DESTROYER),
 )
 
