@@ -21,6 +21,7 @@ BackupError
 ├── NotDestroyed       something stands in the way of a destruction; the message says what
 ├── NotTested          a test restore that could not be made; it stays owed
 ├── NotSignedOff       this person may not sign that test restore off, or not (any more)
+├── NotCertified       a certificate of destruction of which something is not done or not proved
 └── NotRestorable      a state that cannot be written into the live tables; the message lists why
 """
 
@@ -115,3 +116,7 @@ class NotPlanned(BackupError):
 
 class NotDestroyed(BackupError):
     """A step of a destruction cannot be done, or not now; the message says why and what to do. What went stays gone."""
+
+
+class NotCertified(BackupError):
+    """Nothing was issued, for something is not done or not proved; the message lists it. What can be said now is an interim statement."""
