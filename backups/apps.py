@@ -11,6 +11,7 @@ class BackupsConfig(AppConfig):
     def ready(self) -> None:
         from audit.history_pages import register_keeper
         from backups import whereabouts
+        from backups.destroy import certificate
         from backups.prune import agreed_terms
         from backups.test_restores import exempting
         from subscriptions import term_effects
@@ -20,3 +21,4 @@ class BackupsConfig(AppConfig):
         register_keeper(whereabouts.kept)
         term_effects.register(agreed_terms.on_sets)
         exempting.leave_alone(standing.left_alone)
+        certificate.register()

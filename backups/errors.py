@@ -23,6 +23,7 @@ BackupError
 ├── NotReturned        a customer's package that cannot be made now; it stays owed
 ├── NotHandedOver      this package is not given out, or not to this person, or not by this link
 ├── NotSignedOff       this person may not sign that test restore off, or not (any more)
+├── NotCertified       a certificate of destruction of which something is not done or not proved
 └── NotRestorable      a state that cannot be written into the live tables; the message lists why
 """
 
@@ -125,3 +126,7 @@ class NotReturned(BackupError):
 
 class NotHandedOver(BackupError):
     """The package was not given out; the message says why and what to do."""
+
+
+class NotCertified(BackupError):
+    """Nothing was issued, for something is not done or not proved; the message lists it. What can be said now is an interim statement."""

@@ -149,6 +149,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     DATABASES["default"].setdefault("OPTIONS", {})["options"] = server_limits(DATABASES["default"].get("OPTIONS", {}).get("options", ""))
 DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
+# How long others keep the database's bytes, in days: what a certificate of destruction says of them. None: not known here.
+L2L_DATABASE_BACKUPS_KEPT_DAYS = env.int("L2L_DATABASE_BACKUPS_KEPT_DAYS", None)
+L2L_DATABASE_WAL_KEPT_DAYS = env.int("L2L_DATABASE_WAL_KEPT_DAYS", None)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Uploads: a folder by default, S3 when L2L_UPLOADS names a bucket (s3://bucket/prefix?endpoint=...&region=...).

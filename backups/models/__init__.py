@@ -1,6 +1,7 @@
 """What the backups app keeps: the catalogue of stored objects, the runs that are owed, and the policy that says when and how long."""
 
 from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
+from backups.models.certificates import Certificate
 from backups.models.destruction import DestructionPlan, DestructionStep, DestructionSweep, DestructionTry
 from backups.models.exports import ItemExport
 from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
@@ -20,6 +21,7 @@ __all__ = [
     "BackupPolicy",
     "BackupSet",
     "Blob",
+    "Certificate",
     "Chunk",
     "ClockMark",
     "Copy",
