@@ -96,6 +96,11 @@ def purge_now() -> None:
     async_task("backups.tasks.purge", q_options={"cluster": DESTROYER, "group": "purges"})
 
 
+def look_at_returns_now() -> None:
+    """Has the worker look at the packages that are to be made at once, rather than at the next minute."""
+    async_task("backups.tasks.look_at_returns", q_options={"cluster": WORKER, "group": "returns"})
+
+
 def destroy_now() -> None:
     """Has the destroyer look at ended customers at once, rather than within ten minutes."""
     async_task("backups.tasks.destroy", q_options={"cluster": DESTROYER, "group": "destruction"})

@@ -21,14 +21,16 @@ from audit.decisions import Decision, ReasonForm, decide
 from audit.errors import AuditError
 from audit.moments import in_utc, span
 from audit.two_person import PlanChanged
+from backups import queueing
 from backups import vault as vaults
 from backups.destroy import planning
-from backups.errors import BackupError
+from backups.errors import BackupError, NotHandedOver
+from backups.returning import encrypting, handing_over
 from backups.stores.contract import StoreError
 from l2l.admin import ending_path
-from l2l.admin.ending_forms import ApproveForm, AskForm, FaultForm, NoticeForm, ReceiptForm, WaiverForm
+from l2l.admin.ending_forms import ApproveForm, AskForm, FaultForm, NoticeForm, ReceiptForm, ReturnForm, WaiverForm
 from l2l.admin.ending_plan import plan_shown
-from l2l.door import links, package
+from l2l.door import links
 from subscriptions.admin import as_uuid
 from subscriptions.ending import approving, contracts, deadlines, receipts, requests, returns
 from subscriptions.ending.states import ENDED, State
@@ -108,10 +110,14 @@ class EndingActs(TrackedAdmin):
         )
 
         def act(values: Mapping[str, Any]) -> str:
+            if values["recipient"]:
+                encrypting.choose(ending, values["recipient"], by=request.user)
             returns.begin(ending, by=request.user, now=clock.now())
+            queueing.look_at_returns_now()
             return "The return has begun: the worker freezes the data and makes the package."
 
-        return self._decide(request, ending, f"Return the data of {ending.customer.name} now?", effect, "Return it", forms.Form, act)
+        title = f"Return the data of {ending.customer.name} now?"
+        return self._decide(request, ending, title, effect, "Return it", ReturnForm, act, refusals=(BackupError,))
 
     def waive_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         ending = self._for_step(request, object_id, "waive")
@@ -133,8 +139,8 @@ class EndingActs(TrackedAdmin):
             return HttpResponseNotAllowed(["POST"])
         ending = self._for_step(request, object_id, "link")
         try:
-            return package.response(self._package(ending), way="staff")
-        except (links.LinkRefused, package.PackageMissing) as refusal:
+            return handing_over.by_staff(self._package(ending), by=request.user, now=clock.now())
+        except NotHandedOver as refusal:
             self.message_user(request, str(refusal), messages.ERROR)
             return redirect(self.url("change", ending.pk))
 
@@ -145,7 +151,7 @@ class EndingActs(TrackedAdmin):
         if request.method == "POST":
             try:
                 address, until = links.link_to(current, now=clock.now())
-            except links.LinkRefused as refusal:
+            except NotHandedOver as refusal:
                 self.message_user(request, str(refusal), messages.ERROR)
                 return redirect(self.url("change", ending.pk))
             address = address if address.startswith("http") else request.build_absolute_uri(address)
@@ -153,7 +159,7 @@ class EndingActs(TrackedAdmin):
             return self.page(request, "back_office/ending_link.html", f"Link for {ending.customer.name}", **context)
         effect = (
             f"Whoever has the link can fetch package {current.number}, verify and acknowledge it, or report a fault. It needs no sign-in.",
-            f"It works for {links.GOOD_FOR.days} days, and no longer than the package is kept ({in_utc(current.expires_at)}). It is shown "
+            f"It works for {links.VALID.days} days, and no longer than the package is kept ({in_utc(current.expires_at)}). It is shown "
             "once and kept nowhere: send it only to whom the data belongs.",
         )
         return self._decide(request, ending, f"Make a link for {ending.customer.name}", effect, "Make a link", forms.Form, _nothing)
@@ -182,10 +188,12 @@ class EndingActs(TrackedAdmin):
         )
 
         def act(values: Mapping[str, Any]) -> str:
+            if values["recipient"]:
+                encrypting.choose(ending, values["recipient"], by=request.user)
             returns.report_fault(current, what=values["what"], by_name=values["by_name"], by=request.user, now=clock.now())
             return "The fault is on record, and another package is made."
 
-        return self._decide(request, ending, f"A fault of {current}", effect, "Report the fault", FaultForm, act)
+        return self._decide(request, ending, f"A fault of {current}", effect, "Report the fault", FaultForm, act, refusals=(BackupError,))
 
     def ask_deemed_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         ending = self._for_step(request, object_id, "ask_deemed")
@@ -321,9 +329,10 @@ class EndingActs(TrackedAdmin):
         *,
         keep: str = "Not now",
         danger: bool = False,
+        refusals: tuple[type[Exception], ...] = (),
     ) -> HttpResponse:
         decision = Decision(title, effect, button, self.url("change", ending.pk), keep, danger)
-        return decide(self, request, decision, form, act, original=ending)
+        return decide(self, request, decision, form, act, refusals=refusals, original=ending)
 
 
 def _nothing(values: Mapping[str, Any]) -> str:

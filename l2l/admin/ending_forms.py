@@ -29,9 +29,27 @@ class NoticeForm(ReasonForm):
     )
 
 
+class RecipientField(forms.CharField):
+    """The customer's own age key; what is no such key is refused by the verb."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label="Encrypt the package to",
+            required=False,
+            max_length=200,
+            widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false", "placeholder": "age1…"}),
+            help_text="The customer's own age recipient, if it gave you one. Empty: as before; a package is not encrypted by itself.",
+        )
+
+
+class ReturnForm(forms.Form):
+    recipient = RecipientField()
+
+
 class FaultForm(forms.Form):
     by_name = forms.CharField(label="Who at the customer told you", max_length=200, widget=UnfoldAdminTextInputWidget)
     what = forms.CharField(label="What is wrong", max_length=2000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), help_text=STAYS)
+    recipient = RecipientField()
 
 
 class ReceiptForm(forms.Form):

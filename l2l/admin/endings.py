@@ -7,13 +7,14 @@ from typing import Any
 from django.contrib import admin
 from django.db import models
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.utils.text import capfirst
 
 from audit import clock, registry
 from audit.admin import RowList, display, moment
 from audit.badges import badge
+from backups.models import Certificate, ReturnWork
 from l2l.admin import ending_path
 from l2l.admin.ending_acts import EndingActs
 from l2l.admin.ending_plan import carried_out
@@ -113,6 +114,21 @@ class DeletionRequestAdmin(EndingActs):
 
     # One request
 
+    def get_urls(self) -> list[Any]:
+        return [self.view_path("<path:object_id>/certificate/<int:number>/", self.certificate_view, "certificate"), *super().get_urls()]
+
+    def certificate_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponseBase:
+        """The signed document, byte for byte: the authority, which `verify_certificate` checks without this database."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        ending = self.visible_object(request, object_id)
+        found = ending.certificates.filter(number=number).first()
+        if found is None:
+            raise Http404("There is no such certificate.")
+        name = f"{found.kind}-{ending.customer.code}-{found.number}.json"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
+        return HttpResponse(found.document.encode(), content_type="application/json", headers=headers)
+
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponseBase:
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
@@ -124,6 +140,8 @@ class DeletionRequestAdmin(EndingActs):
         acknowledged = Receipt.objects.filter(data_return__request=ending).select_related("data_return", "recorded_by").last()
         turn, stands = ending_path.turn_of(ending, now), clocks.of(ending, now)
         acts = ending_path.acts_for(ending, package, request.user, now)
+        statements = list(ending.certificates.defer("document"))
+        certified = next((one for one in reversed(statements) if one.kind == Certificate.Kind.CERTIFICATE), None)
         words, kind = ending_path.due_words(ending, stands, now)
         return {
             "original": ending,
@@ -132,7 +150,7 @@ class DeletionRequestAdmin(EndingActs):
             "state_words": WORDS[State(ending.state)],
             "state_kind": ending_path.kind_of(ending),
             "is_open": ending.is_open,
-            "stations": ending_path.stations(ending, package, acknowledged, None),
+            "stations": ending_path.stations(ending, package, acknowledged, certified.issued_at if certified else None),
             "turn": turn,
             "people": ending_path.people_for(ending, turn.right),
             "why_not": ending_path.why_not(ending, request.user, now),
@@ -159,6 +177,8 @@ class DeletionRequestAdmin(EndingActs):
             "refresh": 10 if ending.state in (State.RETURNING, State.DESTROYING) else 0,
             "deadline_days": deadlines.ESCALATION_DAYS,
             **carried_out(ending),
+            "statements": [(one, self.url("certificate", ending.pk, one.number)) for one in statements],
+            "work": ReturnWork.objects.filter(request=ending).first() if ending.state == State.RETURNING else None,
             "plan_url": self.url("plan", ending.pk) if ending.is_open else "",
             "waiver_url": self.url("file", ending.pk, "waiver") if ending.waiver else "",
         }

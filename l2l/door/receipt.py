@@ -25,10 +25,9 @@ from audit import clock, events
 from audit.errors import AuditError
 from audit.events import Event
 from audit.models import Event as Recorded
+from backups.errors import NotHandedOver
+from backups.returning import handing_over
 from l2l.door import links
-from l2l.door.links import LinkRefused
-from l2l.door.package import PackageMissing
-from l2l.door.package import response as package_response
 from subscriptions.ending import receipts, returns
 from subscriptions.ending.states import State
 from subscriptions.models import DataReturn, Receipt
@@ -93,9 +92,10 @@ def of_link(view: View) -> Callable[..., HttpResponseBase]:
     def answer(request: HttpRequest, token: str) -> HttpResponseBase:
         with audit.acting(CUSTOMER, source=DOOR):
             try:
-                response = view(request, links.package_of(token, clock.now()), token)
-            except LinkRefused as refusal:
-                response = render(request, "door/closed.html", {"heading": "This link opens nothing", "words": str(refusal)}, status=410)
+                response = view(request, links.package_of(token, now=clock.now()), token)
+            except NotHandedOver as refusal:
+                words = f"{refusal} If you lack something, speak to your contact."
+                response = render(request, "door/closed.html", {"heading": "This link opens nothing now", "words": words}, status=410)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return response
@@ -127,11 +127,7 @@ def receipt_page(request: HttpRequest, package: DataReturn, token: str) -> HttpR
 @of_link
 def package_file(request: HttpRequest, package: DataReturn, token: str) -> HttpResponseBase:
     """The package itself; that it was handed over is recorded."""
-    try:
-        return package_response(package, way="link")
-    except PackageMissing:
-        words = "We cannot hand it to you right now. Please tell your contact, who has it made anew if need be."
-        return render(request, "door/closed.html", {"heading": "The package is not at hand", "words": words}, status=503)
+    return handing_over.by_link(token, now=clock.now())
 
 
 WAIT = "The digest was wrong several times. Wait a quarter of an hour, compute it again, and report a fault if it stays another one."
