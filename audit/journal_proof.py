@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -83,7 +83,8 @@ class _Link(NamedTuple):
 class Recomputation:
     """One walk along chains. Afterwards `changes` were recomputed. Of those whose leaf covers what a migration took away the links hold and
     the content cannot be made anew: `vouched` counts them by the schema version and model for which the chain was recomputed before, and
-    its head signed; `unread`, by model, those of which no version (in `lineage`) says anything."""
+    its head signed; `unread`, by model, those of which no version (in `lineage`) says anything. Of streams in `ended` nothing has to be
+    there: destroyed customers, as the caller knows from what is signed."""
 
     def __init__(
         self,
@@ -92,9 +93,11 @@ class Recomputation:
         tell: Tell = lambda _: None,
         purged: Purged = lambda _: frozenset(),
         lineage: Lineage | None = None,
+        ended: Collection[uuid.UUID] = frozenset(),
     ) -> None:
         self.connection, self._forks, self._tell, self._purged = connection, forks, tell, purged
         self._lineage = lineage or Lineage()
+        self._ended = ended
         self.changes, self.unread, self.vouched = 0, Counter[str](), Counter[tuple[int, str]]()
         self._named = 0
         self._protected = {one.label: one for one in registry.protected()}
@@ -107,6 +110,8 @@ class Recomputation:
 
     def of_stream(self, stream: uuid.UUID, before: Head = chain.START, stated: Mapping[int, str] | None = None) -> Iterator[Misfit]:
         """What does not fit behind the number of `before`; `stated` are digests that the numbers are known to have."""
+        if stream in self._ended:
+            return
         walk = self._begun(stream, before, stated or {})
         for block in self._blocks(stream, before.number if before.number else _BEFORE_ALL, alone=True):
             yield from self._block(walk, block)
@@ -115,9 +120,11 @@ class Recomputation:
     def of_all(self) -> Iterator[Misfit]:
         """What does not fit in any stream's chain, from its first number on."""
         heads, walk = self._heads(ChainHead.objects.all()), None
-        without = set(heads)
+        without = set(heads) - set(self._ended)
         for block in self._blocks(uuid.UUID(int=0), _BEFORE_ALL, alone=False):
             for run in _runs_of_a_stream(block):
+                if run[0].stream in self._ended:
+                    continue
                 if walk is None or walk.stream != run[0].stream:
                     yield from _end(walk, heads) if walk else ()
                     walk = self._begun(run[0].stream, chain.START, {})

@@ -11,9 +11,14 @@ class BackupsConfig(AppConfig):
     def ready(self) -> None:
         from audit.history_pages import register_keeper
         from backups import whereabouts
+        from backups.destroy import certificate
         from backups.prune import agreed_terms
+        from backups.test_restores import exempting
         from subscriptions import term_effects
+        from subscriptions.ending import standing
 
         give_back_large_blocks()
         register_keeper(whereabouts.kept)
         term_effects.register(agreed_terms.on_sets)
+        exempting.leave_alone(standing.left_alone)
+        certificate.register()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from backups.customerkeys import refuse_ended
+from backups.customerkeys import refuse_destroyed, refuse_ended
 from backups.errors import NoLocation, NoSet
 from backups.locations import Place
 from backups.manifest import Part
@@ -131,6 +131,7 @@ def _usable(vault: Vault, stream: uuid.UUID) -> tuple[tuple[Place, ...], list[st
     places, troubles = vault.usable()
     if not places:
         raise NoLocation("No location can be used: " + "; ".join(f"{name}: {why}" for name, why in troubles.items()))
+    refuse_destroyed(stream)
     refuse_ended(places, stream)
     return places, [f"{name} cannot be used ({why})" for name, why in troubles.items()]
 

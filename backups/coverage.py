@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from audit.models import JournalRow
+from backups.customerkeys import refuse_destroyed, refuse_ended
 from backups.errors import NoLocation
 from backups.hot import forks as timelines
 from backups.hot.forks import Fork
@@ -89,11 +90,13 @@ class Coverage:
 def covered(vault: Vault, stream: uuid.UUID) -> Coverage:
     """What can be restored of the stream from the places that can be used now. Reads listings, envelopes and a few segments' indexes.
 
-    Raises `NoLocation` when no place can be used, `Gap` when how a timeline began is not known any more.
+    Raises `NoLocation` when no place can be used, `StreamEnded`, `Gap` when how a timeline began is not known any more.
     """
     places, troubles = vault.usable()
     if not places:
         raise NoLocation("No location can be used: " + "; ".join(f"{name}: {why}" for name, why in troubles.items()))
+    refuse_destroyed(stream)
+    refuse_ended(places, stream)
     notes = [f"{name} cannot be used ({why})" for name, why in troubles.items()]
     sets = staying(find_sets(places, str(stream), vault.fingerprint, notes))
     forks = find_forks(places, vault.fingerprint, notes)

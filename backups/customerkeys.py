@@ -26,6 +26,8 @@ from backups.placing import fetch, put_and_read_back
 from backups.sealing import StreamKey
 from backups.stores.contract import Missing, StoreError
 from backups.vault import Vault
+from subscriptions.ending.states import PAST_RETURN
+from subscriptions.models import DeletionRequest
 
 
 def newest_key(
@@ -106,6 +108,7 @@ def make_key(
     vault: Vault, shelves: Shelves, stream: uuid.UUID, lease: Held, found: Inventory
 ) -> tuple[StreamKey, list[tuple[Place, list[int]]]]:
     """A new key under the next number, and its copies by place, which the caller records. Raises as `newest_key` does."""
+    refuse_destroyed(stream)
     refuse_ended(shelves.places, stream)
     used = [key_name(name).number for names in (found.names, *shelves.listed.values()) for name in names if name.startswith("keys/")]
     key = StreamKey.generate(max(used, default=0) + 1)
@@ -149,6 +152,12 @@ def _check_opens(ring: KeyRing, wrapped: bytes, key: StreamKey) -> None:
     opened = pyrage.decrypt(wrapped, [ring.master]).decode()
     if opened != str(key.identity) or wrapped.count(b"\n-> X25519 ") != len(ring.recipients):
         raise KeysMissing("A key was wrapped otherwise than the key ring says; it was not stored.")
+
+
+def refuse_destroyed(stream: uuid.UUID) -> None:
+    """By this database's own word: a location that was down may not have the marker yet."""
+    if DeletionRequest.objects.filter(customer=stream, state__in=[one.value for one in PAST_RETURN]).exists():
+        raise StreamEnded("This customer is being destroyed, or was. Nothing of it may be stored again.")
 
 
 def refuse_ended(places: Iterable[Place], stream: uuid.UUID) -> None:

@@ -21,7 +21,7 @@ from backups import catalogue, catching_up, leases, leftovers, proof
 from backups.catalogue import Inventory
 from backups.catching_up import Shelves
 from backups.content import ContentReader
-from backups.customerkeys import newest_key, refuse_ended
+from backups.customerkeys import newest_key, refuse_destroyed, refuse_ended
 from backups.depositing import Deposit
 from backups.errors import LeaseLost, NoLocation
 from backups.leases import Held
@@ -77,6 +77,7 @@ def back_up(
     the policy's version that asks for the set, None when a person does.
     """
     refuse_under_way(stream.id)
+    refuse_destroyed(stream.id)
     # Whoever asked may find, once the lease is ours, that the set is not wanted any more.
     wanted = partial(progress, "looking at the locations")
     with leases.holding(leases.lease_name(stream.id), doing="backup", clock=vault.clock, wanted=wanted) as lease:

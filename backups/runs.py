@@ -33,6 +33,7 @@ from backups.recovery.state import ended
 from backups.statements import update
 from backups.states import UNFILLED, check_transition
 from backups.vault import Vault
+from subscriptions.ending import standing
 from subscriptions.models import Customer
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def _owners(versions: list[Policy]) -> dict[Any, Owner]:
     )
     for pk, created_at, first, last, open_ended, agreed in dated.values_list("pk", "created_at", "first", "last", "open_ended", "agreed"):
         found[pk] = Owner(max(created_at, began), first, last if agreed and not open_ended else None)
-    destroyed = ended()
+    destroyed = ended() | standing.ended()
     return {stream: owner for stream, owner in found.items() if stream not in destroyed}
 
 

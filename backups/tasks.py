@@ -10,6 +10,7 @@ from django.conf import settings
 from audit import actors, evidence
 from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
+from backups.destroy import carrying_out as destroying
 from backups.errors import Busy
 from backups.hot import removal, shipper
 from backups.keys import former, keeping
@@ -19,6 +20,8 @@ from backups.prune import carrying_out as pruning
 from backups.purge import carrying_out as purging
 from backups.purge import looks
 from backups.queueing import DESTROYER, WORKER
+from backups.returning import carrying_out as returning
+from backups.returning import excusing, freezing
 from backups.snapshot import one_connection
 from backups.test_restores import carrying_out as test_restores
 from backups.test_restores import orders
@@ -35,6 +38,7 @@ def look() -> None:
     now = vaults.clock()
     with actors.acting("worker", reason="what is due", source="look"):
         runs.owe_nights(now)
+        excusing.excuse_nights(now)
         runs.recover(now)
         item_exports.recover(now)
         item_exports.expire(now)
@@ -92,6 +96,25 @@ def test_restore(order_id: int) -> str:
     """One attempt at one ordered test restore; its state."""
     heartbeats.beat(WORKER)
     done = test_restores.carry_out(vaults.from_settings(), order_id, progress=lambda _: heartbeats.beat(WORKER))
+    heartbeats.beat(WORKER)
+    return done.state if done is not None else "not waiting"
+
+
+def look_at_returns() -> int:
+    """Customers whose data is to be returned: what is begun, killed or waits is queued, and freezes stand: every minute, in the worker
+    cluster."""
+    heartbeats.beat(WORKER)
+    now = vaults.clock()
+    with actors.acting("worker", reason="data is returned", source="look_at_returns"):
+        freezing.keep_frozen()
+        returning.look(now)
+    return queueing.queue_returns(now)
+
+
+def make_return(pk: int) -> str:
+    """One attempt to make a customer's package; its state."""
+    heartbeats.beat(WORKER)
+    done = returning.carry_out(vaults.from_settings(), pk, progress=lambda _: heartbeats.beat(WORKER))
     heartbeats.beat(WORKER)
     return done.state if done is not None else "not waiting"
 
@@ -158,6 +181,17 @@ def purge() -> str:
         report = purging.look(vaults.from_settings(), progress=lambda _: heartbeats.beat(DESTROYER))
         looks.look_at_all(vaults.clock(), lambda: heartbeats.beat(DESTROYER))
     return f"{sum(report.items.values())} items gone, {len(report.troubles)} requests wait or failed"
+
+
+def destroy() -> str:
+    """Ended customers whose destruction is approved and has cooled off: begun, gone on with, looked at again. Every ten minutes, where
+    credentials that delete are."""
+    heartbeats.beat(DESTROYER)
+    vault = vaults.from_settings()
+    with actors.acting("destroyer", reason="the end of a customer", source="destroy"):
+        report = destroying.look(vault, vault.clock(), progress=lambda _: heartbeats.beat(DESTROYER))
+    heartbeats.beat(DESTROYER)
+    return f"{len(report.begun)} begun, {len(report.gone)} gone, {len(report.void)} approvals void, {len(report.troubles)} wait"
 
 
 def keep_keys() -> str:

@@ -25,6 +25,7 @@ from backups import vault as vaults
 from backups.hot import timelines
 from backups.purge.recorded import recorded_numbers
 from backups.snapshot import snapshot
+from subscriptions.ending import standing
 
 OWN = {"l2l_audit", "l2l_subscriptions", "l2l_backups"}
 
@@ -98,5 +99,6 @@ def _misfits(tell: Tell) -> Iterator[Misfit]:
             lambda changes: tell(f"{changes:,} changes recomputed"),
             recorded_numbers(moment),
             versions.lineage(fingerprint, moment.connection),
+            standing.ended(),
         )
         yield from walk.of_all()

@@ -32,6 +32,15 @@ L2L_SAMPLE = (L2L_HOME / "SAMPLE").exists()
 # Only in a sample home: the moment at which each process begins.
 L2L_NOW = env.str("L2L_NOW", "")
 
+# As customers and staff reach the back office, for links in messages: https://backoffice.example.org
+L2L_ADDRESS = env.str("L2L_ADDRESS", "")
+
+
+def secret(variable: str) -> str:
+    """A secret from the environment, or from the file that `<variable>_FILE` names: only its owner may read that (`l2l/checks.py`)."""
+    path = env.str(f"{variable}_FILE", "")
+    return Path(path).read_text().strip() if path else env.str(variable, "")
+
 
 def secret_key() -> str:
     """Django's secret from the environment, from the home (mode 0600, written by `init`), or one that lives as long as this process."""
@@ -140,6 +149,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     DATABASES["default"].setdefault("OPTIONS", {})["options"] = server_limits(DATABASES["default"].get("OPTIONS", {}).get("options", ""))
 DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
+# How long others keep the database's bytes, in days: what a certificate of destruction says of them. None: not known here.
+L2L_DATABASE_BACKUPS_KEPT_DAYS = env.int("L2L_DATABASE_BACKUPS_KEPT_DAYS", None)
+L2L_DATABASE_WAL_KEPT_DAYS = env.int("L2L_DATABASE_WAL_KEPT_DAYS", None)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Uploads: a folder by default, S3 when L2L_UPLOADS names a bucket (s3://bucket/prefix?endpoint=...&region=...).
@@ -173,6 +185,16 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
+
+# Reminders to customers. Without a host nothing is sent, and the page of the request says to remind by hand.
+EMAIL_HOST = env.str("L2L_MAIL_HOST", "")
+L2L_MAIL_TLS = env.str("L2L_MAIL_TLS", "starttls")
+EMAIL_USE_TLS, EMAIL_USE_SSL = L2L_MAIL_TLS == "starttls", L2L_MAIL_TLS == "tls"
+EMAIL_PORT = env.int("L2L_MAIL_PORT", {"tls": 465, "starttls": 587}.get(L2L_MAIL_TLS, 25))
+EMAIL_HOST_USER = env.str("L2L_MAIL_USER", "")
+EMAIL_HOST_PASSWORD = secret("L2L_MAIL_PASSWORD")
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = env.str("L2L_MAIL_FROM", "")
 
 SIMPLE_HISTORY_HISTORY_CHANGE_REASON_USE_TEXT_FIELD = True
 SIMPLE_HISTORY_REVERT_DISABLED = True
@@ -209,7 +231,7 @@ Q_CLUSTER = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {"plain": {"()": "l2l.door.masking.MaskedLinks", "fmt": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.str("L2L_LOG_LEVEL", "INFO")},
     "loggers": {"django-q": {"level": env.str("L2L_LOG_LEVEL", "WARNING")}},  # else three lines a task

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from django.db import DatabaseError, connection
 
 from backups import catalogue, catching_up, leases
-from backups.customerkeys import newest_key, of_catalogue, refuse_ended
+from backups.customerkeys import newest_key, of_catalogue, refuse_destroyed, refuse_ended
 from backups.errors import BackupError, Busy, NoLocation, StreamEnded
 from backups.keynames import key_name
 from backups.locations import Place
@@ -60,8 +60,14 @@ class Keys:
                 self._executor = self._executor or ThreadPoolExecutor(1, thread_name_prefix="hot-keys")
                 self._executor.submit(self._get, stream)
 
+    def forget(self, streams: Iterable[uuid.UUID]) -> None:
+        """Keys of destroyed customers are in no memory of ours, and not asked for again."""
+        for stream in streams:
+            self._held.pop(stream, None)
+
     def get(self, stream: uuid.UUID) -> StreamKey:
         """The key, fetched now. Raises `BackupError`, `StoreError`."""
+        refuse_destroyed(stream)
         key = self._fetched(stream) or self._made(stream)
         self._held[stream] = key, time.monotonic()
         return key

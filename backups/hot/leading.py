@@ -38,6 +38,7 @@ from backups.placing import sha256_of
 from backups.sealing import Sealed, seal
 from backups.stores.contract import StoreError
 from backups.vault import Vault
+from subscriptions.ending import standing
 
 logger = logging.getLogger(__name__)
 
@@ -431,6 +432,7 @@ class Leader:
     def _look_for_owed(self) -> None:
         """What is under way is owed too, and needs no second errand."""
         self._owed_again = time.monotonic() + OWED_AGAIN
+        self.keys.forget(standing.ended())
         under_way = min(self._sent, default=self.last + 1)
         owed = SegmentCopy.objects.filter(durable_at=None, segment__lt=under_way).values_list("location", flat=True).distinct()
         again = set(owed)

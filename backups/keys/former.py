@@ -24,6 +24,7 @@ from backups.models import Blob, Copy
 from backups.placing import sha256_of
 from backups.stores.contract import StoreError
 from backups.vault import Vault
+from subscriptions.ending import standing
 
 
 @dataclass(slots=True)
@@ -38,7 +39,8 @@ class Gone:
 def former(wrapping: int) -> dict[uuid.UUID, list[int]]:
     """For each stream the numbers of the keys that have wrappings before that one beside one of it; one query."""
     found: dict[tuple[uuid.UUID, int], set[int]] = defaultdict(set)
-    for stream, name in Blob.objects.filter(kind=Blob.Kind.KEY).values_list("stream_id", "name").iterator(chunk_size=2000):
+    keys = Blob.objects.filter(kind=Blob.Kind.KEY).exclude(stream__in=standing.ended())
+    for stream, name in keys.values_list("stream_id", "name").iterator(chunk_size=2000):
         number, wrapped = key_name(name)
         found[stream, number].add(wrapped)
     streams: dict[uuid.UUID, list[int]] = defaultdict(list)

@@ -26,6 +26,7 @@ from backups.models import Blob, Copy
 from backups.placing import fetch, put_and_read_back
 from backups.stores.contract import StoreError
 from backups.vault import Vault
+from subscriptions.ending import standing
 
 Progress = Callable[[str], None]
 
@@ -45,6 +46,7 @@ def pending(wrapping: int, only: uuid.UUID | None = None) -> dict[uuid.UUID, lis
     """For each stream the numbers of its keys that no stored wrapping of that number or a later one has; one query."""
     newest: dict[tuple[uuid.UUID, int], int] = defaultdict(int)
     stored = Blob.objects.filter(kind=Blob.Kind.KEY, state=Blob.State.STORED, **({"stream": only} if only else {}))
+    stored = stored.exclude(stream__in=standing.ended())  # these keys are about to be destroyed
     for stream, name in stored.values_list("stream_id", "name").iterator(chunk_size=2000):
         number, wrapped = key_name(name)
         newest[stream, number] = max(newest[stream, number], wrapped)
@@ -88,7 +90,7 @@ def wrap_anew(vault: Vault, *, escrow: Identity | None = None, progress: Progres
 def owing_streams() -> list[uuid.UUID]:
     """Whose stored keys are owed to a location."""
     owed = Copy.objects.filter(state=Copy.State.OWED, blob__kind=Blob.Kind.KEY, blob__state=Blob.State.STORED, location__in_force=True)
-    return list(owed.order_by().values_list("blob__stream", flat=True).distinct())
+    return list(owed.exclude(blob__stream__in=standing.ended()).order_by().values_list("blob__stream", flat=True).distinct())
 
 
 def _bring_owed(vault: Vault, places: Sequence[Place], stream: uuid.UUID) -> None:

@@ -1,6 +1,8 @@
 """What the backups app keeps: the catalogue of stored objects, the runs that are owed, and the policy that says when and how long."""
 
 from backups.models.catalogue import BackupSet, Blob, Chunk, Copy, Lease, Location, StoredFile, StreamQuerySet
+from backups.models.certificates import Certificate
+from backups.models.destruction import DestructionPlan, DestructionStep, DestructionSweep, DestructionTry
 from backups.models.exports import ItemExport
 from backups.models.hot import HotFile, HotState, KeptSegment, LossHour, Segment, SegmentCopy, Timeline
 from backups.models.keys import EscrowDrill, KeyChangeRequest, KeyRingVersion
@@ -9,6 +11,7 @@ from backups.models.purges import DoomedFile, Purge, PurgeRequest, PurgeTry, Ter
 from backups.models.recovery import RecoveredStream, Recovery
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
+from backups.models.returning import ReturnWork
 from backups.models.runs import Act, Heartbeat, Run
 from backups.models.test_restores import TestCell, TestNight, TestOrder, TestRestore, TestSignOff, TestTier
 from backups.models.verification import Damage, ServiceObject, UnknownObject, VerificationPass
@@ -18,10 +21,15 @@ __all__ = [
     "BackupPolicy",
     "BackupSet",
     "Blob",
+    "Certificate",
     "Chunk",
     "ClockMark",
     "Copy",
     "Damage",
+    "DestructionPlan",
+    "DestructionStep",
+    "DestructionSweep",
+    "DestructionTry",
     "DoomedFile",
     "EscrowDrill",
     "Heartbeat",
@@ -44,6 +52,7 @@ __all__ = [
     "RecoveredStream",
     "Recovery",
     "RetentionLook",
+    "ReturnWork",
     "Run",
     "Segment",
     "SegmentCopy",

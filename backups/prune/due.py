@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, Q
 from audit.models import Stream
 from backups.models import BackupSet, Blob, RetentionLook
 from backups.policy import Policy
+from subscriptions.ending import standing
 from subscriptions.models import Subscription
 
 
@@ -33,7 +34,8 @@ def due(policy: Policy, now: datetime) -> Due:
         ~Exists(RetentionLook.objects.filter(stream=OuterRef("pk"))), Exists(made.filter(stream=OuterRef("pk")))
     )
     anew |= set(unknown.values_list("pk", flat=True))
-    return Due(sorted(found | anew), anew)
+    alone = standing.left_alone()  # what was returned is what is destroyed
+    return Due(sorted((found | anew) - alone), anew - alone)
 
 
 def cut_short() -> set[uuid.UUID]:

@@ -34,6 +34,7 @@ from backups.verification import damages, documents, due, hot_objects, mending, 
 from backups.verification.due import Share
 from backups.verification.reading import OutOfReach, judge
 from backups.verification.stored import Standing, Stock
+from subscriptions.ending import standing
 
 LEASE = "verify"
 WORKERS = 4
@@ -281,6 +282,7 @@ class _Work:
         """What no location had whole is looked for again once a night, or when somebody asks for everything."""
         damaged = Damage.objects.open().filter(segment_copy=None, service_object=None)
         damaged = damaged.exclude(kind__in=hot_objects.KINDS.values())
+        damaged = damaged.exclude(stream__in=standing.left_alone())  # what was returned is what is destroyed
         if self.wanted.streams is not None:
             damaged = damaged.filter(stream__in=self.wanted.streams)
         elif not (self.first_turn or self.wanted.everything):

@@ -19,6 +19,7 @@ from django.db.models.functions import Coalesce, TruncDay
 from backups.models import Blob, Copy, Location, SegmentCopy, ServiceObject
 from backups.statements import change
 from backups.verification.reading import Expected
+from subscriptions.ending import standing
 
 PAGE = 500
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -41,9 +42,9 @@ class Standing:
 
 
 def copies(location: Location, streams: Sequence[uuid.UUID] | None = None) -> QuerySet[Copy]:
-    """What was set aside is read by nobody but people."""
+    """What was set aside is read by nobody but people, and what is being destroyed by nobody at all."""
     found = Copy.objects.filter(location=location, state=Copy.State.PRESENT, blob__state=Blob.State.STORED)
-    found = found.exclude(blob__kind=Blob.Kind.ASIDE)
+    found = found.exclude(blob__kind=Blob.Kind.ASIDE).exclude(blob__stream__in=standing.ended())
     return found if streams is None else found.filter(blob__stream__in=streams)
 
 

@@ -22,6 +22,7 @@ from backups.nightly import Outcome, back_up
 from backups.recovery.state import ended
 from backups.stores.contract import StoreError
 from backups.verdicts import WHAT_TO_DO
+from subscriptions.ending import standing
 from subscriptions.models import Customer
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def _date(text: str) -> date:
 
 def _streams(codes: list[str]) -> list[Stream]:
     if not codes:
-        return list(Stream.objects.exclude(pk__in=ended()).order_by("name"))
+        return list(Stream.objects.exclude(pk__in=ended() | standing.ended()).order_by("name"))
     return [Stream.objects.get(pk=SYSTEM_STREAM if code == "system" else Customer.objects.all().by_code(code).pk) for code in codes]
 
 

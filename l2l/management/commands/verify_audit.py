@@ -87,6 +87,7 @@ def verified(vault: Vault, trusted: str, stream: uuid.UUID | None, tell: Callabl
     places, troubles = vault.usable()
     found = Found(troubles=[f"{name} cannot be used ({why})" for name, why in troubles.items()])
     lines = signed_heads.signed_timelines(places, trusted, [])
+    ended = signed_heads.ended_streams(places, trusted, [])  # of these all is gone, rightly: the marker is signed
     with snapshot() as moment:
         walk = journal_proof.Recomputation(
             moment.connection,
@@ -94,9 +95,10 @@ def verified(vault: Vault, trusted: str, stream: uuid.UUID | None, tell: Callabl
             lambda changes: tell(f"{changes:,} changes recomputed"),
             recorded_numbers(moment),
             versions.lineage(trusted, moment.connection),
+            ended,
         )
         found.add(walk.of_stream(stream) if stream else walk.of_all())
-        found.add(journal_proof.unpaired(moment.connection, stream))
+        found.add(one for one in journal_proof.unpaired(moment.connection, stream) if one.stream not in ended)
     found.changes, found.unread = walk.changes, dict(walk.unread)
     found.dropped = [(version, model, count) for (version, model), count in sorted(walk.vouched.items())]
     found.add(Misfit(SYSTEM_STREAM, problem) for problem in versions.problems(trusted))
