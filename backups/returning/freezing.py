@@ -17,8 +17,8 @@ from subscriptions.models import DeletionRequest
 
 
 def freeze(request: DeletionRequest, now: datetime) -> None:
-    """Waits for the writers under way and refuses all others from then on; safe to repeat. Raises `NotReturned` while somebody else's freeze
-    stands, for that must not end with ours, nor ours with it."""
+    """Waits for the writers under way and refuses all others from then on; safe to repeat. Raises `NotReturned` while somebody else's
+    freeze stands, for that must not end with ours, nor ours with it."""
     with transaction.atomic():
         if not is_ours(request):
             try:
