@@ -47,6 +47,8 @@ AGAIN = timedelta(minutes=5)
 # What is likely to be over in a moment, such as changes that are being shipped.
 SOON, SOON_TRIES = timedelta(seconds=30), 10
 QUEUED_FOR = timedelta(minutes=5)
+# A worker on another machine that said nothing for so long is gone; should it wake up, it finds its attempt over.
+SILENT = timedelta(hours=1)
 TOLD_EVERY = 1.0
 WHY = "the data is returned"
 
@@ -57,7 +59,7 @@ def look(now: datetime) -> None:
     for request in DeletionRequest.objects.filter(state=State.RETURNING.value).exclude(return_work__state__in=_OPEN):
         ReturnWork.objects.update_or_create(request=request, defaults={"state": ReturnWork.State.WAITING, "next_try_at": now})
     for row in ReturnWork.objects.filter(state=ReturnWork.State.RUNNING):
-        if holder_is_gone(row.holder):
+        if holder_is_gone(row.holder) or (row.progress_at is not None and row.progress_at <= now - SILENT):
             mine = ReturnWork.objects.filter(pk=row.pk, state=row.state, attempts=row.attempts)
             trouble = "The process at work on it died. It is begun again."
             mine.update(state=ReturnWork.State.WAITING, next_try_at=now, queued_at=None, trouble=trouble, ended_at=now, progress="")

@@ -106,7 +106,7 @@ def test_a_worker_killed_at_any_moment_leaves_a_return_that_goes_on(tmp_path: Pa
         kills += 1
         state = home.ask("__import__('subscriptions.models', fromlist=['x']).DeletionRequest.objects.get().state")
         if state == "returning":
-            named = [path for path in exports.glob("return-*-*/*")] if exports.exists() else []
+            named = list(exports.glob("return-*-*/*")) if exports.exists() else []
             count = home.ask("__import__('subscriptions.models', fromlist=['x']).DataReturn.objects.count()")
             assert count == 0, named
     if state == "returning":

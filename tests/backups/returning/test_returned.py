@@ -7,16 +7,19 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
+import time
 import zipfile
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from pyrage import decrypt
 from pyrage.x25519 import Identity
 
+import audit
 from audit import freezes, registry
 from audit.errors import Frozen
 from audit.models import Event, Stream
@@ -102,6 +105,38 @@ def test_nobody_writes_from_the_freeze_on(asked: Any, ended: Any, vault: Vault) 
     assert asked.frozen_at == vault.clock() and freezing.is_ours(asked)
     with pytest.raises(Frozen):
         DataRecord.objects.create(customer=ended, kind="late", reference="1", data={})
+
+
+def test_what_a_transaction_wrote_that_began_before_the_freeze_is_in_the_package(
+    asked: Any, ended: Any, vault: Vault, tmp_path: Path
+) -> None:
+    begun = threading.Event()
+
+    def write() -> None:
+        with audit.acting("bob", reason="a test", source="test"), transaction.atomic():
+            DataRecord.objects.create(customer=ended, kind="late", reference="begun before", data={})
+            begun.set()
+            time.sleep(0.3)  # the freeze waits meanwhile, if it is quick
+        connection.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert begun.wait(10)
+    attempt(vault, asked, ship=False)
+    writer.join()
+    bag = unpacked(returned(vault, asked), tmp_path / "out")
+    assert "begun before" in (bag / "data/records/late.csv").read_text()
+    with pytest.raises(Frozen):
+        DataRecord.objects.create(customer=ended, kind="late", reference="begun after", data={})
+
+
+def test_a_worker_whose_machine_is_gone_is_followed(asked: Any, vault: Vault, clock: Any) -> None:
+    carrying_out.look(clock())
+    ReturnWork.objects.update(state=ReturnWork.State.RUNNING, attempts=1, holder="elsewhere:1:1", progress_at=clock())
+    carrying_out.look(clock())
+    assert ReturnWork.objects.get().state == ReturnWork.State.RUNNING
+    clock.forward(hours=2)
+    returned(vault, asked)
 
 
 def test_a_second_attempt_does_nothing_more(asked: Any, vault: Vault) -> None:
