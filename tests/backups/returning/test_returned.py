@@ -26,7 +26,7 @@ from audit.models import Event, Stream
 from backups import policies, runs
 from backups.errors import NotHandedOver, NotReturned
 from backups.models import BackupPolicy, BackupSet, ReturnWork, Run
-from backups.returning import carrying_out, excusing, freezing, handing_over, packages
+from backups.returning import beside, carrying_out, excusing, freezing, handing_over, packages
 from backups.returning import packing as packing_module
 from backups.vault import Vault
 from subscriptions.ending import returns
@@ -58,9 +58,14 @@ def returned(vault: Vault, request: DeletionRequest) -> DataReturn:
     return package
 
 
+def stored(upload: UploadedContent) -> bytes:
+    with upload.file.open() as file:
+        return file.read()
+
+
 def live(customer: Any) -> Any:
     records = {(one.kind, one.reference): one.data for one in DataRecord.objects.filter(customer=customer)}
-    uploads = {one.name: one.file.read() for one in UploadedContent.objects.filter(customer=customer)}
+    uploads = {one.name: stored(one) for one in UploadedContent.objects.filter(customer=customer)}
     return records, uploads, {one.reference: (one.title, one.url) for one in Link.objects.filter(customer=customer)}
 
 
@@ -231,9 +236,8 @@ def test_it_is_sealed_for_the_customers_own_key(asked: Any, vault: Vault, tmp_pa
     assert package.file_name == "acme-return-1.zip.age" and package.encrypted_to == str(identity.to_public())
     assert hashlib.sha256(sealed).hexdigest() == package.package_sha256
     (tmp_path / "opened.zip").write_bytes(decrypt(sealed, [identity]))
-    done = subprocess.run(
-        [sys.executable, "backups/returning/verify_return.py", str(tmp_path / "opened.zip")], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, beside.__file__.replace("beside", "verify_return"), str(tmp_path / "opened.zip")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert [path.name for path in Path(package.path).parent.iterdir()] == [package.file_name]
 
