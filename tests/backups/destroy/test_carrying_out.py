@@ -77,9 +77,7 @@ def test_all_of_it_goes_and_nothing_of_its_neighbour(
     assert all(files_of(folder, acme2) for folder in folders.values())
 
 
-def test_the_neighbour_loses_no_second(
-    acme: Customer, acme2: Customer, approved: DeletionRequest, vault: Vault, tmp_path: Path
-) -> None:
+def test_the_neighbour_loses_no_second(acme: Customer, acme2: Customer, approved: DeletionRequest, vault: Vault, tmp_path: Path) -> None:
     """A change that only a shared segment holds, of a customer whose newest set is older."""
     DataRecord.objects.create(customer=acme2, kind="part", reference="only in a segment")
     assert shipper.ship_once(vault) == []
