@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,12 @@ from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 
 import audit
-from audit import journal_proof, registry
 from audit.errors import Frozen
-from audit.models import Event, Finding, JournalRow, Stream
+from audit.models import Event, Finding, Stream
 from backups.destroy import inventory
 from backups.errors import StreamEnded
 from backups.hot import shipper
-from backups.live_restore.live import live_rows
-from backups.models import BackupSet, Blob, DestructionStep, DestructionSweep, DestructionTry, Run, Segment, UnknownObject
+from backups.models import BackupSet, Blob, DestructionStep, DestructionSweep, Run, UnknownObject
 from backups.nightly import back_up
 from backups.restore import restore
 from backups.runs import owe_nights
