@@ -56,8 +56,8 @@ def test_no_version_marker_or_unfinished_upload_is_left(
     stores: dict[str, S3Store],
     vault: Vault,
     approve: Approve,
-    moto_endpoint: str,
-    tmp_path: Path,  # noqa: F811
+    moto_endpoint: str,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     client = raw_client(moto_endpoint)
     for store in stores.values():
