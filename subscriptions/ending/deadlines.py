@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 # Of the time that there is: day 21 of 30.
@@ -61,10 +61,10 @@ def clock(began_at: datetime, days: int, zone: str, holds: Iterable[Pause], now:
 
 def first_due(began_at: datetime, days: int, zone: str) -> datetime:
     """Without any hold: the earlier of `days` x 24 hours and the end of that day where the customer is."""
-    by_hours = began_at + days * DAY
-    local = began_at.astimezone(ZoneInfo(zone))
-    midnight = datetime.combine(local.date() + (days + 1) * DAY, time.min, ZoneInfo(zone))
-    return min(by_hours, midnight.astimezone(began_at.tzinfo))
+    by_hours = began_at.astimezone(UTC) + days * DAY  # in another zone days would be added by the wall clock
+    last = began_at.astimezone(ZoneInfo(zone)).date() + days * DAY
+    end = datetime.combine(last + DAY, time.min, ZoneInfo(zone))
+    return min(by_hours, end.astimezone(UTC))
 
 
 def merged(holds: Iterable[Pause]) -> list[Pause]:

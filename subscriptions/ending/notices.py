@@ -51,8 +51,8 @@ def _of_receipt(request: DeletionRequest, send: Send, now: datetime) -> Iterator
         return
     since = package.delivered_at or package.made_at
     told = _told(request, package)
-    days = [day for day in deadlines.reminders(since, now) if (Kind.REMINDER, day) not in told]
-    if days:  # those that were slept through come as one
+    days = deadlines.reminders(since, now)
+    if days and (Kind.REMINDER, days[-1]) not in told:  # those that were slept through come as one
         yield _reminded(request, package, days[-1], send, now)
     if deadlines.is_escalated(since, now) and (Kind.ESCALATION, deadlines.ESCALATION_DAYS) not in told:
         facts = {"number": package.number, "day": deadlines.ESCALATION_DAYS}
@@ -89,9 +89,9 @@ def _of_clock(request: DeletionRequest, now: datetime) -> Iterator[EndingNotice]
     if stands is None or stands.due_at is None:
         return
     told = _told(request, None)
-    days = [day for day in deadlines.alarms(stands.due_at, now) if (Kind.ALARM, day) not in told]
+    days = deadlines.alarms(stands.due_at, now)
     facts: Facts = {"due": stands.due_at.isoformat(timespec="seconds")}
-    if days and not stands.overdue:
+    if days and not stands.overdue and (Kind.ALARM, days[-1]) not in told:
         what = f"{request.customer.code} must be destroyed within {days[-1]} days"
         yield _noted(request, None, Kind.ALARM, days[-1], Event.DESTRUCTION_NEARS, {"day": days[-1], **facts}, what, now)
     if stands.overdue and (Kind.OVERDUE, 0) not in told:

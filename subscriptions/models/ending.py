@@ -16,7 +16,9 @@ from subscriptions.models.customer import Customer
 
 
 def _person(**options: Any) -> models.ForeignKey:
-    return models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, editable=False, **options)
+    return models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True, editable=False, **options
+    )
 
 
 @audit.protect(system=True)
@@ -29,25 +31,25 @@ class DeletionRequest(audit.TrackedModel):
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="deletion_requests")
     state = models.CharField(max_length=12, choices=[(one.value, one.value) for one in State], default=State.REQUESTED.value)
     why = models.TextField()
-    ends_on = models.DateField("last day of the last subscription", null=True)
+    ends_on = models.DateField("last day of the last subscription", null=True, blank=True)
     requested_by = _person()
     requested_at = models.DateTimeField()
-    frozen_at = models.DateTimeField(null=True)
+    frozen_at = models.DateTimeField(null=True, blank=True)
     waiver = audit.TrackedFileField("document of the waiver", blank=True, digest_field="waiver_sha256", size_field="waiver_size")
     waiver_sha256 = models.CharField(max_length=64, blank=True, editable=False)
     waiver_size = models.PositiveBigIntegerField(default=0, editable=False)
     waived_by = _person()
-    waived_at = models.DateTimeField(null=True)
-    acknowledged_at = models.DateTimeField("clock began", null=True)
+    waived_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_at = models.DateTimeField("clock began", null=True, blank=True)
     approved_by = _person()
-    approved_at = models.DateTimeField(null=True)
+    approved_at = models.DateTimeField(null=True, blank=True)
     approval_reason = models.TextField(blank=True)
     plan_digest = models.CharField(max_length=64, blank=True)
-    may_begin_at = models.DateTimeField("cooled off", null=True)
-    begun_at = models.DateTimeField("point of no return", null=True)
-    destroyed_at = models.DateTimeField(null=True)
+    may_begin_at = models.DateTimeField("cooled off", null=True, blank=True)
+    begun_at = models.DateTimeField("point of no return", null=True, blank=True)
+    destroyed_at = models.DateTimeField(null=True, blank=True)
     cancelled_by = _person()
-    cancelled_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
     cancel_reason = models.TextField(blank=True)
 
     class Meta:
@@ -105,15 +107,15 @@ class DataReturn(audit.TrackedModel):
     file_name = models.CharField(max_length=200)
     path = models.TextField()
     encrypted_to = models.CharField("encrypted to", max_length=200, blank=True, help_text="The customer's own age recipient.")
-    counts = audit.CanonicalJSONField(default=dict)
+    counts = audit.CanonicalJSONField(default=dict, blank=True)
     made_at = models.DateTimeField()
     verified_at = models.DateTimeField()
     expires_at = models.DateTimeField()
-    delivered_at = models.DateTimeField("first handed over", null=True)
+    delivered_at = models.DateTimeField("first handed over", null=True, blank=True)
     fault = models.TextField(blank=True)
     fault_by = models.CharField(max_length=200, blank=True)
-    fault_at = models.DateTimeField(null=True)
-    removed_at = models.DateTimeField(null=True)
+    fault_at = models.DateTimeField(null=True, blank=True)
+    removed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = "return of data"
@@ -142,7 +144,7 @@ class Receipt(audit.TrackedModel):
     kind = models.CharField(max_length=10, choices=Kind)
     verified_by = models.CharField("verified by, at the customer", max_length=200, blank=True)
     how = models.TextField("how it was verified", blank=True)
-    verified_at = models.DateTimeField(null=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
     package_sha256 = models.CharField("SHA-256 of the package", max_length=64)
     recorded_by = _person()
     recorded_at = models.DateTimeField()
@@ -192,7 +194,7 @@ class EndingNotice(audit.TrackedModel):
         OVERDUE = "overdue", "destruction is overdue"
 
     request = models.ForeignKey(DeletionRequest, on_delete=models.PROTECT, related_name="notices")
-    data_return = models.ForeignKey(DataReturn, on_delete=models.PROTECT, related_name="notices", null=True)
+    data_return = models.ForeignKey(DataReturn, on_delete=models.PROTECT, related_name="notices", null=True, blank=True)
     kind = models.CharField(max_length=10, choices=Kind)
     day = models.IntegerField()
     sent_to = models.TextField(blank=True, help_text="Addresses; empty where nobody could be written to.")
