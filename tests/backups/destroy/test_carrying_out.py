@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,12 @@ from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 
 import audit
-from audit import journal_proof, registry
 from audit.errors import Frozen
-from audit.models import Event, Finding, JournalRow, Stream
+from audit.models import Event, Finding, Stream
 from backups.destroy import inventory
 from backups.errors import StreamEnded
 from backups.hot import shipper
-from backups.live_restore.live import live_rows
-from backups.models import BackupSet, Blob, DestructionStep, DestructionSweep, DestructionTry, Run, Segment, UnknownObject
+from backups.models import BackupSet, Blob, DestructionStep, DestructionSweep, Run, UnknownObject
 from backups.nightly import back_up
 from backups.restore import restore
 from backups.runs import owe_nights
@@ -77,9 +74,7 @@ def test_all_of_it_goes_and_nothing_of_its_neighbour(
     assert all(files_of(folder, acme2) for folder in folders.values())
 
 
-def test_the_neighbour_loses_no_second(
-    acme: Customer, acme2: Customer, approved: DeletionRequest, vault: Vault, tmp_path: Path
-) -> None:
+def test_the_neighbour_loses_no_second(acme: Customer, acme2: Customer, approved: DeletionRequest, vault: Vault, tmp_path: Path) -> None:
     """A change that only a shared segment holds, of a customer whose newest set is older."""
     DataRecord.objects.create(customer=acme2, kind="part", reference="only in a segment")
     assert shipper.ship_once(vault) == []
