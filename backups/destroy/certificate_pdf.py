@@ -33,9 +33,9 @@ from backups.destroy.stating import INTERIM
 FONTS = Path(__file__).with_name("fonts")
 FONT, BOLD = "L2L-DejaVuSans", "L2L-DejaVuSans-Bold"
 # Longer texts are cut on paper, and say so.
-MOST_TEXT, MOST_ROWS = 300, 60
+MOST_TEXT, MOST_SENTENCE, MOST_ROWS = 300, 1500, 60
 MARGIN = 18 * mm
-WIDTH = A4[0] - 2 * MARGIN
+WIDTH = A4[0] - 2 * MARGIN - 12  # the frame's own padding
 LINE, HEAD = colors.HexColor("#b8c2c2"), colors.HexColor("#eef3f3")
 
 Said = dict[str, Any]
@@ -130,8 +130,8 @@ def _style(size: float, *, bold: bool = False, before: float = 0, after: float =
 _CELL, _TEXT, _HEADING, _TITLE = _style(7.5), _style(9), _style(10.5, bold=True, before=9, after=3), _style(17, bold=True, after=4)
 
 
-def _text(value: Any, style: ParagraphStyle = _CELL) -> Paragraph:
-    return Paragraph(escape(readable(value)), style)
+def _text(value: Any, style: ParagraphStyle = _CELL, most: int = MOST_TEXT) -> Paragraph:
+    return Paragraph(escape(readable(value, most)), style)
 
 
 def _story(said: Said, sha256: str) -> Iterable[Flowable]:
@@ -139,7 +139,7 @@ def _story(said: Said, sha256: str) -> Iterable[Flowable]:
     yield _text(("SAMPLE · " if said["sample"] else "") + said["title"], _TITLE)
     yield _text(f"No. {said['number']} for {customer['code']}, issued {moment(said['issued_at'])}", _TEXT)
     yield Spacer(1, 4)
-    yield from (_text(one, _TEXT) for one in said["statement"])
+    yield from (_text(one, _TEXT, MOST_SENTENCE) for one in said["statement"])
     yield from _listed("Still to do", said["still_to_do"])
     yield from _fields("Whose data", _whose(said))
     yield from _fields("Return, receipt and approval", _agreed(said))
@@ -276,7 +276,7 @@ def _fields(title: str, lines: Sequence[tuple[str, Any]]) -> Iterable[Flowable]:
 def _listed(title: str, lines: Sequence[str]) -> Iterable[Flowable]:
     if lines:
         yield _text(title, _HEADING)
-        yield from (_text(one) for one in lines[:MOST_ROWS])
+        yield from (_text(one, most=MOST_SENTENCE) for one in lines[:MOST_ROWS])
         if len(lines) > MOST_ROWS:
             yield _text(f"and {len(lines) - MOST_ROWS:,} more: the JSON lists them")
 
@@ -290,7 +290,9 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], widt
 
 
 def _grid(heads: Sequence[str], rows: Sequence[Sequence[Any]], widths: Sequence[float]) -> Table:
-    table = Table([[_text(one) for one in row] for row in (heads, *rows)], colWidths=[one * mm for one in widths], repeatRows=1)
+    table = Table(
+        [[_text(one) for one in row] for row in (heads, *rows)], colWidths=[WIDTH * one / sum(widths) for one in widths], repeatRows=1
+    )
     table.setStyle(
         TableStyle(
             [
