@@ -34,6 +34,9 @@ TURNS = {
 }
 
 
+COUNTED = {"history": "versions of {}", "files": "files of {}", "journal": "numbered changes"}
+
+
 class StandingFilter(admin.SimpleListFilter):
     title = "state"
     parameter_name = "standing"
@@ -185,11 +188,13 @@ class DeletionRequestAdmin(EndingActs):
 
 
 def counts_shown(package: DataReturn | None) -> list[tuple[str, int]]:
-    """What is in the package, by the names that people know."""
+    """What is in the package, by the names that people know: live rows first, then their versions and files (`rows/<model>` and so on)."""
     found = []
-    for label, count in sorted(package.counts.items()) if package else ():
+    for key, count in sorted(package.counts.items(), key=lambda one: (not one[0].startswith("rows/"), one)) if package else ():
+        part, _, label = key.rpartition("/")
         protected = registry.by_label(label)
-        found.append((capfirst(str(protected.model._meta.verbose_name_plural)) if protected else label, count))
+        name = str(protected.model._meta.verbose_name_plural) if protected else label.rpartition(".")[2]
+        found.append((capfirst(COUNTED.get(part, "{}").format(name)), count))
     return found
 
 

@@ -52,8 +52,8 @@ WITHOUT_PERSON = frozenset({"plan", "destroy", "status"})
 
 class Command(BackOfficeCommand):
     help = (
-        "The end of a customer, step by step: request, build-return, link, acknowledge (or waive), plan, approve, destroy. 'status' says how far "
-        "it is and whose turn it is. Ends with 0 only if the step is done; 'destroy' only when everything is gone."
+        "The end of a customer in steps: request, build-return, link, acknowledge (or waive), plan, approve, destroy. 'status' says "
+        "how far it is and whose turn it is. Ends with 0 only if the step is done; 'destroy' only when everything is gone."
     )
     known = (BackupError, StoreError)
 
