@@ -83,7 +83,7 @@ def decide(
     if request.method not in ("GET", "HEAD", "POST"):
         return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
     expected: tuple[type[Exception], ...] = (*REFUSALS, *refusals)
-    form = form_class(request.POST) if request.method == "POST" else form_class()
+    form = form_class(request.POST, request.FILES) if request.method == "POST" else form_class()
     if request.method == "POST" and form.is_valid():
         try:
             told = act(form.cleaned_data)

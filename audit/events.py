@@ -102,6 +102,7 @@ class Event(StrEnum):
     RETURN_REMINDED = "return:reminded"
     RETURN_OUTSTANDING = "return:outstanding"
     RECEIPT_RECORDED = "receipt:recorded"
+    RECEIPT_REFUSED = "receipt:refused"
     DELETION_APPROVED = "deletion:approved"
     DELETION_VOIDED = "deletion:approval-void"
     DELETION_CANCELLED = "deletion:cancelled"
@@ -192,6 +193,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.RETURN_REMINDED: frozenset({"number", "day", "addresses"}),
     Event.RETURN_OUTSTANDING: frozenset({"number", "day"}),
     Event.RECEIPT_RECORDED: frozenset({"number", "kind", "sha256", "notice"}),
+    Event.RECEIPT_REFUSED: frozenset({"number", "why"}),
     Event.DELETION_APPROVED: frozenset({"plan", "begins", "due"}),
     Event.DELETION_VOIDED: frozenset({"plan", "reasons"}),
     Event.DELETION_CANCELLED: frozenset({"state"}),

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 
 def in_utc(moment: datetime) -> str:
     """`4 Mar 2026, 02:05 UTC`."""
     at = moment.astimezone(UTC)
     return f"{at.day} {at:%b %Y, %H:%M} UTC"
+
+
+def in_zone(moment: datetime, zone: str) -> str:
+    """`4 Mar 2026, 03:05 Europe/Berlin`: where a day is promised to somebody, as their calendar has it."""
+    at = moment.astimezone(ZoneInfo(zone))
+    return f"{at.day} {at:%b %Y, %H:%M} {zone}"
 
 
 def in_utc_to_the_second(moment: datetime) -> str:
@@ -29,3 +36,14 @@ def length(time: timedelta) -> str:
         return f"{rest} s"
     hours, minutes_left = divmod(minutes, 60)
     return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {rest} s"
+
+
+def span(time: timedelta) -> str:
+    """`29 days`, `1 day 4 h`, `5 h`, `12 min`: how long something still is."""
+    hours, rest = divmod(int(time.total_seconds()), 3600)
+    days, hours_left = divmod(hours, 24)
+    if days >= 3:
+        return f"{days} days"
+    if days:
+        return f"{days} day{'' if days == 1 else 's'}" + (f" {hours_left} h" if hours_left else "")
+    return f"{hours} h" if hours else f"{rest // 60} min"

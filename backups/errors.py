@@ -20,6 +20,8 @@ BackupError
 ├── NotPlanned         what is to be destroyed cannot be listed, or may not be planned now
 ├── NotDestroyed       something stands in the way of a destruction; the message says what
 ├── NotTested          a test restore that could not be made; it stays owed
+├── NotReturned        a customer's package that cannot be made now; it stays owed
+├── NotHandedOver      this package is not given out, or not to this person, or not by this link
 ├── NotSignedOff       this person may not sign that test restore off, or not (any more)
 ├── NotCertified       a certificate of destruction of which something is not done or not proved
 └── NotRestorable      a state that cannot be written into the live tables; the message lists why
@@ -116,6 +118,14 @@ class NotPlanned(BackupError):
 
 class NotDestroyed(BackupError):
     """A step of a destruction cannot be done, or not now; the message says why and what to do. What went stays gone."""
+
+
+class NotReturned(BackupError):
+    """The package cannot be made now; the message says what it waits for and what to do. The request stays `returning`."""
+
+
+class NotHandedOver(BackupError):
+    """The package was not given out; the message says why and what to do."""
 
 
 class NotCertified(BackupError):

@@ -11,7 +11,8 @@ from django_q.tasks import async_task
 
 from backups import runs
 from backups.live_restore import carrying_out
-from backups.models import LiveRestore, Run, TestOrder
+from backups.models import LiveRestore, ReturnWork, Run, TestOrder
+from backups.returning import carrying_out as returning
 from backups.test_restores import orders
 
 WORKER, DESTROYER = "worker", "destroyer"
@@ -75,6 +76,16 @@ def queue_test_restores(now: datetime) -> int:
     return len(waiting)
 
 
+def queue_returns(now: datetime) -> int:
+    """A message for each package that waits and has none; returns how many."""
+    waiting = returning.waiting(now)
+    for pk in waiting:
+        with transaction.atomic():
+            if ReturnWork.objects.filter(pk=pk, state=ReturnWork.State.WAITING).update(queued_at=now):
+                async_task("backups.tasks.make_return", pk, q_options={"cluster": WORKER, "group": "returns"})
+    return len(waiting)
+
+
 def queue_item_export(pk: int) -> None:
     """With the caller's transaction, for the queue is in the same database."""
     async_task("backups.tasks.export_item", pk, q_options={"cluster": WORKER, "group": "exports"})
@@ -83,6 +94,11 @@ def queue_item_export(pk: int) -> None:
 def purge_now() -> None:
     """Has the destroyer look at once for content that may go, rather than within the hour."""
     async_task("backups.tasks.purge", q_options={"cluster": DESTROYER, "group": "purges"})
+
+
+def look_at_returns_now() -> None:
+    """Has the worker look at the packages that are to be made at once, rather than at the next minute."""
+    async_task("backups.tasks.look_at_returns", q_options={"cluster": WORKER, "group": "returns"})
 
 
 def destroy_now() -> None:
@@ -107,6 +123,7 @@ def forget(cluster: str) -> None:
         Run.objects.filter(queued_at__isnull=False).update(queued_at=None)
         LiveRestore.objects.filter(queued_at__isnull=False).update(queued_at=None)
         TestOrder.objects.filter(queued_at__isnull=False).update(queued_at=None)
+        ReturnWork.objects.filter(queued_at__isnull=False).update(queued_at=None)
 
 
 def forget_failures() -> None:

@@ -20,6 +20,8 @@ from backups.prune import carrying_out as pruning
 from backups.purge import carrying_out as purging
 from backups.purge import looks
 from backups.queueing import DESTROYER, WORKER
+from backups.returning import carrying_out as returning
+from backups.returning import excusing, freezing
 from backups.snapshot import one_connection
 from backups.test_restores import carrying_out as test_restores
 from backups.test_restores import orders
@@ -36,6 +38,7 @@ def look() -> None:
     now = vaults.clock()
     with actors.acting("worker", reason="what is due", source="look"):
         runs.owe_nights(now)
+        excusing.excuse_nights(now)
         runs.recover(now)
         item_exports.recover(now)
         item_exports.expire(now)
@@ -93,6 +96,25 @@ def test_restore(order_id: int) -> str:
     """One attempt at one ordered test restore; its state."""
     heartbeats.beat(WORKER)
     done = test_restores.carry_out(vaults.from_settings(), order_id, progress=lambda _: heartbeats.beat(WORKER))
+    heartbeats.beat(WORKER)
+    return done.state if done is not None else "not waiting"
+
+
+def look_at_returns() -> int:
+    """Customers whose data is to be returned: what is begun, killed or waits is queued, and freezes stand: every minute, in the worker
+    cluster."""
+    heartbeats.beat(WORKER)
+    now = vaults.clock()
+    with actors.acting("worker", reason="data is returned", source="look_at_returns"):
+        freezing.keep_frozen()
+        returning.look(now)
+    return queueing.queue_returns(now)
+
+
+def make_return(pk: int) -> str:
+    """One attempt to make a customer's package; its state."""
+    heartbeats.beat(WORKER)
+    done = returning.carry_out(vaults.from_settings(), pk, progress=lambda _: heartbeats.beat(WORKER))
     heartbeats.beat(WORKER)
     return done.state if done is not None else "not waiting"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from backups.models import EscrowDrill
 from backups.stores.contract import StoreRefused
 from backups.stores.urls import open_store
 
+MAIL_TLS = ("starttls", "tls", "none")
 # Seconds between the last moment at which a task may end and the one at which the queue gives it to another worker.
 RETRY_MARGIN = 60
 QUEUE_RULES: dict[str, tuple[Any, str]] = {
@@ -38,14 +40,14 @@ WANTED_PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "
 
 @checks.register()
 def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    rules = (_zone, _locations, _offsite, _database, _sample_in_production, _set_clock, _queue)
+    rules = (_zone, _locations, _offsite, _database, _sample_in_production, _set_clock, _queue, _mail)
     return [message for rule in rules for message in rule()]
 
 
 @checks.register(deploy=True)
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     """What only matters where real customers' data is kept."""
-    return [*_keys(), *_key_files(), *_kit_left_behind(), *_https()]
+    return [*_keys(), *_key_files(), *_kit_left_behind(), *_https(), *_reminders()]
 
 
 def _zone() -> Iterator[checks.CheckMessage]:
@@ -114,6 +116,25 @@ def _set_clock() -> Iterator[checks.CheckMessage]:
         clock.set_to()
     except clock.ClockRefused as problem:
         yield checks.Error(str(problem), hint="Only 'init --sample' makes a home whose clock may be set.", id="l2l.E008")
+
+
+def _mail() -> Iterator[checks.CheckMessage]:
+    if settings.L2L_MAIL_TLS not in MAIL_TLS:
+        yield checks.Error(f"L2L_MAIL_TLS is {settings.L2L_MAIL_TLS!r}", hint=f"Use {', '.join(MAIL_TLS)}.", id="l2l.E012")
+    if settings.EMAIL_HOST and not settings.DEFAULT_FROM_EMAIL:
+        yield checks.Error("L2L_MAIL_HOST is set, and no sender", hint="Set L2L_MAIL_FROM to an address that you read.", id="l2l.E013")
+    path = Path(os.environ.get("L2L_MAIL_PASSWORD_FILE", ""))
+    if path.name and path.stat().st_mode & 0o077:
+        yield checks.Error(f"{path} can be read by others", hint=f"Make it yours alone: chmod 600 {path}", id="l2l.E014")
+
+
+def _reminders() -> Iterator[checks.CheckMessage]:
+    if not settings.EMAIL_HOST or not settings.L2L_ADDRESS:
+        yield checks.Warning(
+            "Customers are not reminded of the receipt of their data by mail, or without a link",
+            hint="Set L2L_MAIL_HOST, L2L_MAIL_FROM and L2L_ADDRESS (.env.example); else remind by hand when the page says so.",
+            id="l2l.W009",
+        )
 
 
 def _queue() -> Iterator[checks.CheckMessage]:

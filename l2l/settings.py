@@ -32,6 +32,15 @@ L2L_SAMPLE = (L2L_HOME / "SAMPLE").exists()
 # Only in a sample home: the moment at which each process begins.
 L2L_NOW = env.str("L2L_NOW", "")
 
+# As customers and staff reach the back office, for links in messages: https://backoffice.example.org
+L2L_ADDRESS = env.str("L2L_ADDRESS", "")
+
+
+def secret(variable: str) -> str:
+    """A secret from the environment, or from the file that `<variable>_FILE` names: only its owner may read that (`l2l/checks.py`)."""
+    path = env.str(f"{variable}_FILE", "")
+    return Path(path).read_text().strip() if path else env.str(variable, "")
+
 
 def secret_key() -> str:
     """Django's secret from the environment, from the home (mode 0600, written by `init`), or one that lives as long as this process."""
@@ -177,6 +186,16 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
 
+# Reminders to customers. Without a host nothing is sent, and the page of the request says to remind by hand.
+EMAIL_HOST = env.str("L2L_MAIL_HOST", "")
+L2L_MAIL_TLS = env.str("L2L_MAIL_TLS", "starttls")
+EMAIL_USE_TLS, EMAIL_USE_SSL = L2L_MAIL_TLS == "starttls", L2L_MAIL_TLS == "tls"
+EMAIL_PORT = env.int("L2L_MAIL_PORT", {"tls": 465, "starttls": 587}.get(L2L_MAIL_TLS, 25))
+EMAIL_HOST_USER = env.str("L2L_MAIL_USER", "")
+EMAIL_HOST_PASSWORD = secret("L2L_MAIL_PASSWORD")
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = env.str("L2L_MAIL_FROM", "")
+
 SIMPLE_HISTORY_HISTORY_CHANGE_REASON_USE_TEXT_FIELD = True
 SIMPLE_HISTORY_REVERT_DISABLED = True
 SIMPLE_HISTORY_DATE_INDEX = False
@@ -212,7 +231,7 @@ Q_CLUSTER = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {"plain": {"()": "l2l.door.masking.MaskedLinks", "fmt": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.str("L2L_LOG_LEVEL", "INFO")},
     "loggers": {"django-q": {"level": env.str("L2L_LOG_LEVEL", "WARNING")}},  # else three lines a task

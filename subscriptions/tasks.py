@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from audit import actors, clock
 from subscriptions import term_requests
+from subscriptions.ending import beginning
+from subscriptions.ending.beginning import EndsNotBegun
 from subscriptions.term_requests import TermsNotMade
 
 
@@ -14,3 +16,15 @@ def begin_terms() -> str:
     if found.failed:
         raise TermsNotMade("; ".join(f"request {key}: {why}" for key, why in found.failed.items()))
     return f"{len(found.made)} made, {len(found.void)} void"
+
+
+def open_ends() -> str:
+    """Customers whose last subscription is over: their end is opened, and the return begun. Hourly, in the worker cluster.
+
+    Raises `EndsNotBegun`, after all were tried.
+    """
+    with actors.acting("worker", reason="the last subscription is over", source="open_ends"):
+        found = beginning.begin_due(clock.now())
+    if found.failed:
+        raise EndsNotBegun("; ".join(f"{code}: {why}" for code, why in found.failed.items()))
+    return f"{len(found.opened)} opened, {len(found.begun)} returns begun"

@@ -22,6 +22,11 @@ def moment(value: datetime | None) -> str:
 
 
 @register.filter
+def moment_in(value: datetime | None, zone: str) -> str:
+    return moments.in_zone(value, zone) if value else "never"
+
+
+@register.filter
 def exact_moment(value: datetime | None) -> str:
     return moments.in_utc_to_the_second(value) if value else "never"
 

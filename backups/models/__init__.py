@@ -11,6 +11,7 @@ from backups.models.purges import DoomedFile, Purge, PurgeRequest, PurgeTry, Ter
 from backups.models.recovery import RecoveredStream, Recovery
 from backups.models.requests import LiveRestore, LiveRestoreRequest, PolicyChangeRequest
 from backups.models.retention import ClockMark, ReadLease, RetentionLook, Slot
+from backups.models.returning import ReturnWork
 from backups.models.runs import Act, Heartbeat, Run
 from backups.models.test_restores import TestCell, TestNight, TestOrder, TestRestore, TestSignOff, TestTier
 from backups.models.verification import Damage, ServiceObject, UnknownObject, VerificationPass
@@ -51,6 +52,7 @@ __all__ = [
     "RecoveredStream",
     "Recovery",
     "RetentionLook",
+    "ReturnWork",
     "Run",
     "Segment",
     "SegmentCopy",

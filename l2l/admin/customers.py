@@ -36,7 +36,9 @@ from l2l.admin.past_term import PastTermPages
 from l2l.admin.timeline import page_of
 from subscriptions import holds, terms
 from subscriptions.admin import change_terms_url, open_requests, state_of
-from subscriptions.models import Customer, Export, LegalHold, Subscription
+from subscriptions.ending.states import ASKS
+from subscriptions.ending.states import State as Ending
+from subscriptions.models import Customer, DeletionRequest, Export, LegalHold, Subscription
 from subscriptions.onboarding import add_customer
 
 SETS_SHOWN = 7
@@ -195,6 +197,8 @@ class CustomerAdmin(PastTermPages):
             at_work=_at_work(customer),
             open_holds=open_holds,
             may_see_holds=request.user.has_perm(SEES_HOLDS),
+            ending=(ending := _ending(customer, request.user)),
+            end_url=_end_url(customer, ending, request.user),
             hold_url=_hold_url(customer, request.user),
             live_restore=_live_restore(customer, request.user),
             restore_live_url=_restore_live_url(customer, request.user),
@@ -258,6 +262,18 @@ def _restore_live_url(customer: Customer, user: Any) -> str:
     if not user.has_perm(LiveRestoreRequest.permission("add")):
         return ""
     return f"{reverse('admin:l2l_backups_liverestorerequest_add')}?customer={customer.pk}"
+
+
+def _ending(customer: Customer, user: Any) -> DeletionRequest | None:
+    """The customer's end, under way or over, for who may see it; not one that was cancelled."""
+    found = DeletionRequest.objects.filter(customer=customer).exclude(state=Ending.CANCELLED.value).first()
+    return found if user.has_perm("l2l_subscriptions.view_deletionrequest") else None
+
+
+def _end_url(customer: Customer, ending: DeletionRequest | None, user: Any) -> str:
+    if ending is not None or not user.has_perm(ASKS):
+        return ""
+    return f"{reverse('admin:l2l_subscriptions_deletionrequest_add')}?customer={customer.pk}"
 
 
 def _hold_url(customer: Customer, user: Any) -> str:

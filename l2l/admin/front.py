@@ -47,10 +47,12 @@ from backups.prune.deciding import ON_HOLD
 from backups.slots import night_of, period_called
 from backups.test_restores import coverage
 from backups.test_restores.sign_off import SIGNS_OFF, unsigned
+from l2l.admin.ending_todos import ending_todos, receipts_waiting
 from l2l.admin.findings import label_of_kind
+from l2l.admin.todos import Todo
 from subscriptions.admin import of_visible_customers
 from subscriptions.holds import due_for_review
-from subscriptions.models import Customer, HoldReleaseRequest, TermChangeRequest
+from subscriptions.models import Customer, DeemedReceiptRequest, HoldReleaseRequest, TermChangeRequest
 
 NIGHTS_SHOWN = 30
 NIGHT_TODOS = 5
@@ -76,16 +78,6 @@ class Protection:
         return self.customers - self.protected - self.complete
 
 
-@dataclass(frozen=True, slots=True)
-class Todo:
-    """One thing to do, how bad it is (`bad`, `warn`, `info`), and the page where it is done."""
-
-    kind: str
-    label: str
-    text: str
-    link: str = ""
-
-
 def front_page(user: Any) -> dict[str, Any]:
     """The context of the front page for one person: numbers of the customers that they may see."""
     protection = protection_now(user)
@@ -97,6 +89,7 @@ def front_page(user: Any) -> dict[str, Any]:
         "standing": standing,
         "standing_kind": KINDS[standing.state] if standing else "",
         "lost_kind": KINDS[standing.lost_state] if standing else "",
+        "receipts": receipts_waiting(user),
         "todos": [*_hot_todos(standing), *todos(user, protection, places)],
         "chart": stored_per_night(user),
         "going": going_soon(user) if user.has_perm("l2l_backups.view_backupset") else None,
@@ -132,6 +125,7 @@ def places_now() -> list[tuple[Location, Owed]]:
 def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]) -> Iterator[Todo]:
     """What to do next, the most urgent first."""
     yield from _queue_todos(user)
+    yield from ending_todos(user)
     yield from _night_todos(user)
     yield from _finding_todos(user)
     yield from _test_todos(user)
@@ -334,6 +328,8 @@ def _requests_to_decide(user: Any) -> Iterator[Todo]:
     yield from _to_decide(user, HoldReleaseRequest, of_visible_customers(user, HoldReleaseRequest.objects.all(), "hold__customer"), "to ")
     terms = of_visible_customers(user, TermChangeRequest.objects.all(), "subscription__customer")
     yield from _to_decide(user, TermChangeRequest, terms, "to change what was agreed: ")
+    deemed = of_visible_customers(user, DeemedReceiptRequest.objects.all(), "data_return__request__customer")
+    yield from _to_decide(user, DeemedReceiptRequest, deemed, "that ")
 
 
 def _hold_todos(user: Any) -> Iterator[Todo]:

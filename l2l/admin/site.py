@@ -30,6 +30,13 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
                 "l2l_subscriptions_termchangerequest_changelist",
                 "l2l_subscriptions.view_termchangerequest",
             ),
+            ("Ends of customers", "logout", "l2l_subscriptions_deletionrequest_changelist", "l2l_subscriptions.view_deletionrequest"),
+            (
+                "Deemed receipts",
+                "hourglass_disabled",
+                "l2l_subscriptions_deemedreceiptrequest_changelist",
+                "l2l_subscriptions.view_deemedreceiptrequest",
+            ),
             ("Legal holds", "gavel", "l2l_subscriptions_legalhold_changelist", "l2l_subscriptions.view_legalhold"),
             (
                 "Hold releases",

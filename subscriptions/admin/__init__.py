@@ -1,6 +1,6 @@
 """Subscriptions and their terms, content, exports and legal holds, as people see them."""
 
-from subscriptions.admin import content, contracts, holds, terms
+from subscriptions.admin import content, contracts, deemed_receipts, holds, terms
 from subscriptions.admin.contracts import state_of
 from subscriptions.admin.terms import change_terms_url, open_requests
 from subscriptions.admin.visible import CustomerFilter, as_uuid, of_visible_customers
@@ -11,6 +11,7 @@ __all__ = [
     "change_terms_url",
     "content",
     "contracts",
+    "deemed_receipts",
     "holds",
     "of_visible_customers",
     "open_requests",

@@ -32,7 +32,7 @@ def acknowledge(
         raise MoveRefused("Say who at the customer verified the package, and how.")
     if not data_return.made_at <= verified_at <= now:
         raise MoveRefused("It was verified after the package was made, and not in the future: look at the time.")
-    if not hmac.compare_digest(package_sha256.strip().lower().encode(), data_return.package_sha256.encode()):
+    if not is_digest_of(data_return, package_sha256):
         raise MoveRefused(
             "That is not the digest of this package. The customer has another file, or a damaged one: compare the file's "
             "SHA-256 with the one on this page, and report a fault if they differ."
@@ -40,6 +40,11 @@ def acknowledge(
     kind = Receipt.Kind.STAFF if by is not None else Receipt.Kind.CUSTOMER
     about: dict[str, Any] = {"verified_by": verified_by.strip()[:200], "how": how.strip(), "verified_at": verified_at}
     return _received(data_return, kind, by=by, why="the customer has its data", now=now, **about)
+
+
+def is_digest_of(data_return: DataReturn, text: str) -> bool:
+    """Whether that is this package's SHA-256, in small letters or capitals (PowerShell's)."""
+    return hmac.compare_digest(text.strip().lower().encode(), data_return.package_sha256.encode())
 
 
 def ask_deemed(data_return: DataReturn, *, by: Any, notice: File, why: str, now: datetime) -> DeemedReceiptRequest:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.files.base import File
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from audit import freezes
 from audit.events import Event, record
@@ -32,18 +34,25 @@ def open_due(now: datetime) -> list[DeletionRequest]:
     """A request for every customer whose last subscription is over and who has none; daily and safe to repeat. Unpaid bills, quarrels and
     silence are no reason to wait (P10). One that a person cancelled opens again when the last day is another one since."""
     done = []
-    for customer in Customer.objects.exclude(deletion_requests__in=_standing()).order_by("code"):
+    for customer in _without_request(now):
         last = last_day(customer)
         if not is_over(customer, now) or DeletionRequest.objects.filter(customer=customer, ends_on=last, state=State.CANCELLED).exists():
             continue
-        done.append(_opened(customer, None, BY_ITSELF, now))
+        with suppress(MoveRefused):  # somebody asked for it since we looked
+            done.append(_opened(customer, None, BY_ITSELF, now))
     return done
 
 
 def owed(now: datetime) -> list[Customer]:
     """The customers whose last subscription is over without a request: none, or the control is broken."""
-    without = Customer.objects.exclude(deletion_requests__in=_standing()).order_by("code")
-    return [one for one in without if is_over(one, now)]
+    return [one for one in _without_request(now) if is_over(one, now)]
+
+
+def _without_request(now: datetime) -> Any:
+    """Customers without a standing request, but for those of whom the database alone knows that a subscription runs (anywhere on earth)."""
+    runs = Subscription.objects.filter(Q(end=None) | Q(end__gt=(now + timedelta(days=1)).date()))
+    without = Customer.objects.exclude(deletion_requests__in=_standing()).exclude(pk__in=runs.values("customer"))
+    return without.filter(subscriptions__isnull=False).distinct().order_by("code")
 
 
 def _standing() -> Any:

@@ -2,6 +2,7 @@
 
 folder     what lies in it, opened safely             csvrows    the rows of one CSV file, with every problem named
 liverows   what is live already, in little memory     tables     one CSV file against the live rows of its kind
+jsonrows   those of one NDJSON file, any value as it is
 uploads    the files                                  content    all of it, part by part
 report     what was done, refused and found missing
 """

@@ -11,7 +11,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from audit import canonical
 from subscriptions.importing.report import Problems, counted, short
@@ -23,11 +23,12 @@ PIECE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`line` is the one on which the row begins; `cells` are the other columns by header name, as text; `size` counts characters."""
+    """`line` is the one on which the row begins; `cells` are the other columns by header name, as text (from JSON: any value); `size`
+    counts characters."""
 
     line: int
     reference: str
-    cells: dict[str, str]
+    cells: Any
     size: int
 
 

@@ -1,10 +1,13 @@
 """What lies in a folder to import, and opening it: nothing outside of the folder, nothing but ordinary files.
 
-Folders are untrusted: a link may lead out of them, a pipe may never end, a name may be no text.
+Folders are untrusted: a link may lead out of them, a pipe may never end, a name may be no text. `names.csv` (path, name) says how a kind or
+an upload is really called whose name no file system takes; returned packages have it.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -15,7 +18,9 @@ from typing import BinaryIO
 
 from subscriptions.importing.report import FileRefused, NothingToImport, Refusal, shown
 
-RECORDS, UPLOADS, LINKS = "records", "uploads", "links.csv"
+RECORDS, UPLOADS, LINKS, NAMES = "records", "uploads", "links.csv", "names.csv"
+TABLES = (".csv", ".ndjson")
+MOST_NAMES_BYTES = 256 * 1024 * 1024
 _SPECIAL = (
     (stat.S_ISDIR, "is a folder"),
     (stat.S_ISFIFO, "is a named pipe"),
@@ -38,16 +43,18 @@ class Found:
 
 
 class ImportFolder:
-    """The folder. Raises `NothingToImport` when it is no folder or holds no part of an import."""
+    """The folder. Raises `NothingToImport` when it is no folder, holds no part of an import, or its `names.csv` is not to be understood:
+    then nothing in it is called as it should be."""
 
     def __init__(self, root: Path) -> None:
         try:
             self.root = Path(root).resolve(strict=True)
-            self._beside = [path for path in _entries(self.root) if path.name not in (RECORDS, UPLOADS, LINKS)]
+            self._beside = [path for path in _entries(self.root) if path.name not in (RECORDS, UPLOADS, LINKS, NAMES)]
         except (OSError, RuntimeError) as problem:
             raise NothingToImport(f"The folder {shown(Path(root))} cannot be read: {_why(problem)}.") from problem
         if not any(self.has(part) for part in (RECORDS, UPLOADS, LINKS)):
             raise NothingToImport(f"There is neither records/ nor uploads/ nor links.csv in {shown(self.root)}: nothing to import.")
+        self._names = self._read_names() if self.has(NAMES) else {}
 
     def has(self, part: str) -> bool:
         """Whether the part was delivered, readable or not."""
@@ -59,7 +66,7 @@ class ImportFolder:
         return [shown(path.relative_to(self.root)) for path in (*self._beside, *hidden)]
 
     def tables(self) -> Iterator[Found | Refusal]:
-        """The CSV files of `records/`, `name` being the kind; a refusal for each thing there that is none."""
+        """The tables of `records/`, `name` being the kind; a refusal for each thing there that is none."""
         kinds: dict[str, Path] = {}
         for path in self._listed(RECORDS):
             if isinstance(path, Refusal):
@@ -109,14 +116,44 @@ class ImportFolder:
 
     def _table(self, path: Path, kinds: dict[str, Path]) -> Found | Refusal:
         where = shown(path.relative_to(self.root))
-        if path.suffix.lower() != ".csv":
-            return Refusal(where, "is not a CSV file: records/ takes one file NAME.csv a kind, and nothing else")
+        if path.suffix.lower() not in TABLES:
+            return Refusal(where, "is no table: records/ takes one file NAME.csv or NAME.ndjson a kind, and nothing else")
         found = self._named(path, path.stem)
-        first = kinds.setdefault(path.stem, path)
-        return found if first is path else Refusal(where, f"is a second file of the kind {shown(path.stem)}, beside {shown(first.name)}")
+        if isinstance(found, Refusal):
+            return found
+        first = kinds.setdefault(found.name, path)
+        return found if first is path else Refusal(where, f"is a second file of the kind {shown(found.name)}, beside {shown(first.name)}")
+
+    def _read_names(self) -> dict[str, str]:
+        """The true names of `names.csv` by the path in the folder."""
+        names = Found(self.root / NAMES, NAMES, NAMES)
+        try:
+            with self.open(names) as file:
+                text = io.StringIO(file.read(MOST_NAMES_BYTES).decode("utf-8-sig"), newline="")
+            header, *lines = [line for line in csv.reader(text, strict=True) if line]
+        except (FileRefused, ValueError, csv.Error) as problem:
+            raise NothingToImport(f"names.csv cannot be read: {problem}. Nothing was imported.") from problem
+        if header != ["path", "name"] or any(len(line) != 2 for line in lines):
+            raise NothingToImport("names.csv needs the columns path and name, and nothing else. Nothing was imported.")
+        self._refuse_doubles(lines)
+        return {path: name for path, name in lines}  # noqa: C416  (mypy: dict() cannot know that there are two)
+
+    def _refuse_doubles(self, lines: list[list[str]]) -> None:
+        """Two files under one name would overwrite each other."""
+        paths = {path for path, _ in lines}
+        named = {(path.partition("/")[0], name) for path, name in lines}
+        for path, name in lines:
+            part = path.partition("/")[0]
+            beside = f"{part}/{name}"
+            is_path = Path(name).as_posix() == name and ".." not in Path(name).parts and not Path(name).is_absolute()
+            if is_path and beside not in paths and os.path.isfile(self.root / beside):  # noqa: PTH113  (pathlib's raises for long names)
+                raise NothingToImport(f"names.csv calls {shown(path)} as {shown(beside)} is called already. Nothing was imported.")
+        if len(paths) != len(lines) or len(named) != len(lines):
+            raise NothingToImport("names.csv has a path or a name twice. Nothing was imported.")
 
     def _named(self, path: Path, name: str) -> Found | Refusal:
         where = shown(path.relative_to(self.root))
+        name = self._names.get(path.relative_to(self.root).as_posix(), name)
         try:
             name.encode()
         except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""One CSV file against the live rows that it stands for: compared first, without a transaction; written in one, if anything differs.
+"""One table against the live rows that it stands for: compared first, without a transaction; written in one, if anything differs.
 
 A file of which nothing changed takes no lock. One that is written is compared again inside the transaction, in which no other import writes
 for this customer; ordinary writers go on, and a row that they change meanwhile is either seen or changed after us.
@@ -22,6 +22,7 @@ from audit.models import Stream
 from audit.tracked import TrackedQuerySet
 from audit.values import check_values
 from subscriptions.importing.csvrows import Row, read_rows
+from subscriptions.importing.jsonrows import read_json_rows
 from subscriptions.importing.liverows import LiveRows, digest
 from subscriptions.importing.report import MAX_EXAMPLES, NOT_ASKED, FileRefused, Outcome, Problems, Progress, Refusal, short
 from subscriptions.models import Customer, DataRecord, Link
@@ -70,7 +71,7 @@ class Table(ABC):
 
 
 class RecordTable(Table):
-    """`records/KIND.csv`."""
+    """`records/KIND.csv`, or `records/KIND.ndjson`."""
 
     def __init__(self, customer: Customer, kind: str) -> None:
         super().__init__(customer)
@@ -193,7 +194,7 @@ class _Reading:
         """Counts what differs, and writes it where `write` is given. Raises `FileRefused` with every problem of the file."""
         outcome = Outcome()
         with open_file() as stream:
-            for count, row in enumerate(read_rows(stream, self.problems, columns=self.table.columns), 1):
+            for count, row in enumerate(self._rows(stream), 1):
                 self._take(row, outcome, write)
                 if count % ROWS_A_REPORT == 0:
                     self.progress(f"{self.problems.file}: {count:,} rows {'written or equal' if write else 'compared'}")
@@ -203,6 +204,11 @@ class _Reading:
         note_missing(outcome, self.table.live(), "reference", self.live.unseen())
         outcome.kept_because = NOT_ASKED if outcome.missing else ""
         return outcome
+
+    def _rows(self, stream: BinaryIO) -> Iterator[Row]:
+        if self.problems.file.lower().endswith(".ndjson"):
+            return read_json_rows(stream, self.problems)
+        return read_rows(stream, self.problems, columns=self.table.columns)
 
     def _take(self, row: Row, outcome: Outcome, write: _Batch | None) -> None:
         place = self.live.place(row.reference)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
+from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import URLResolver, reverse
 from django_q.models import Failure, OrmQ, Schedule
@@ -26,6 +27,7 @@ from audit.schema.versions import Changed
 from audit.signing import Signer, new_secret
 from backups.models import (
     BackupPolicy,
+    Certificate,
     Damage,
     EscrowDrill,
     HotState,
@@ -44,7 +46,7 @@ from backups.models import (
 )
 from backups.policies import ensure_first_policy
 from l2l import schedules
-from subscriptions.models import HoldReleaseRequest, LegalHold, TermChangeRequest
+from subscriptions.models import DataReturn, DeemedReceiptRequest, DeletionRequest, HoldReleaseRequest, LegalHold, TermChangeRequest
 from tests.admin.conftest import Belongings
 
 STAFF = frozenset({"root", "ada", "rita", "olga", "otto", "anna", "nobody"})
@@ -99,6 +101,8 @@ MODELS = {
     "l2l_subscriptions_legalhold": Model(OWN, add=frozenset({"root", "ada", "olga"}), tracked=True),
     "l2l_subscriptions_holdreleaserequest": Model(OWN),
     "l2l_subscriptions_termchangerequest": Model(TERMS, add=MANAGED),
+    "l2l_subscriptions_deletionrequest": Model(OWN, add=MANAGED, tracked=True, files=True),
+    "l2l_subscriptions_deemedreceiptrequest": Model(OWN),
     "l2l_backups_backupset": Model(OWN),
     "l2l_backups_retentionlook": Model(BACKUPS),
     "l2l_backups_run": Model(OWN),
@@ -147,6 +151,20 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_location_reading": (OPERATORS, OPERATORS),
     "l2l_subscriptions_legalhold_postpone": (frozenset({"root", "ada", "olga"}),) * 2,
     "l2l_subscriptions_legalhold_ask_for_release": (MANAGED, MANAGED),
+    # A package is made and not verified yet; nobody's approval is asked for.
+    **dict.fromkeys((f"l2l_subscriptions_deletionrequest_{step}" for step in ("receipt", "fault", "link", "cancel")), (MANAGED, MANAGED)),
+    "l2l_subscriptions_deletionrequest_download": (NOBODY, MANAGED),
+    **dict.fromkeys((f"l2l_subscriptions_deletionrequest_{name}" for name in ("plan", "plan_document", "certificate")), (OWN, NOBODY)),
+    **dict.fromkeys(
+        (f"l2l_subscriptions_deletionrequest_{step}" for step in ("begin_return", "waive", "ask_deemed", "approve", "take_back")),
+        (NOBODY, NOBODY),
+    ),
+    # Asked for by rita herself, who therefore cannot decide.
+    "l2l_subscriptions_deemedreceiptrequest_notice": (OWN, NOBODY),
+    "l2l_subscriptions_deemedreceiptrequest_approve": (frozenset({"root"}),) * 2,
+    "l2l_subscriptions_deemedreceiptrequest_finish": (NOBODY, NOBODY),
+    "l2l_subscriptions_deemedreceiptrequest_refuse": (frozenset({"root"}),) * 2,
+    "l2l_subscriptions_deemedreceiptrequest_cancel": (frozenset({"root", "rita"}),) * 2,
     # Asked for by ada, for her own customer and for another.
     "l2l_subscriptions_holdreleaserequest_approve": (frozenset({"root", "rita"}),) * 2,
     "l2l_subscriptions_holdreleaserequest_finish": (NOBODY, NOBODY),  # it is not approved yet
@@ -249,8 +267,10 @@ class Rows:
         if page in ("version", "version_file"):
             arguments.append(type(row).history.filter(**{row._meta.pk.attname: row.pk}).first().history_id)
         if page in ("file", "version_file"):
-            arguments.append("file")
-        arguments += {"l2l_backups_run_act": ["stop"], "view_on_site": [1, 1]}.get(name, [])
+            arguments.append("waiver" if standard and standard[0] == "l2l_subscriptions_deletionrequest" else "file")
+        arguments += {"l2l_subscriptions_deletionrequest_certificate": [1], "l2l_backups_run_act": ["stop"], "view_on_site": [1, 1]}.get(
+            name, []
+        )
         return reverse(f"admin:{name}", args=arguments)
 
 
@@ -310,6 +330,26 @@ def _a_hold(one: Belongings) -> LegalHold:
     with audit.acting("setup", reason="a test", source="test"):
         hold.save()
     return hold
+
+
+def _an_ending(one: Belongings) -> dict[str, Any]:
+    """Asked for by ada; the package waits for its receipt, and rita asked that silence counts. It has a waiver and a statement too, so that
+    their pages answer."""
+    now, people = datetime.now(UTC), {user.username: user for user in User.objects.all()}
+    with audit.acting("setup", reason="a test", source="test"):
+        ending = DeletionRequest(customer=one.customer, state="returned", why="x", requested_by=people["ada"], requested_at=now)
+        ending.waiver = ContentFile(b"a waiver", "x")
+        ending.save()
+        package = {"set_id": one.backup_set.pk, "package_sha256": "0" * 64, "manifest_sha256": "1" * 64, "size": 1, "file_name": "x.zip"}
+        when = {"made_at": now, "verified_at": now, "expires_at": now + timedelta(days=60), "delivered_at": now}
+        made = DataReturn.objects.create(request=ending, number=1, path="/nowhere", **package, **when)
+        asked = DeemedReceiptRequest(
+            what="x", why="y", plan_digest="0" * 64, requested_by=people["rita"], requested_at=now, data_return=made
+        )
+        asked.notice = ContentFile(b"a letter", "x")
+        asked.save()
+        Certificate.objects.create(request=ending, kind="interim", number=1, document="{}\n", sha256=ending.waiver_sha256, issued_at=now)
+    return {"l2l_subscriptions_deletionrequest": ending, "l2l_subscriptions_deemedreceiptrequest": asked}
 
 
 def _a_finding(one: Belongings) -> Finding:
@@ -404,6 +444,7 @@ def rows_of(one: Belongings, installation: dict[str, Any]) -> Rows:
             "l2l_subscriptions_legalhold": hold,
             "l2l_subscriptions_holdreleaserequest": _a_release(hold),
             "l2l_subscriptions_termchangerequest": _a_change_of_terms(one),
+            **_an_ending(one),
             "l2l_audit_finding": _a_finding(one),
             "l2l_backups_testrestore": _a_test(one),
             **_verification(one),

@@ -321,7 +321,7 @@ def test_what_is_no_part_of_an_import_is_named(acme, delivery, take):
     assert report.ignored == ["README.md", "records/.DS_Store"]
     assert refusals(report) == [
         "records/Part.csv: is a second file of the kind Part, beside Part.CSV",
-        "records/notes.txt: is not a CSV file: records/ takes one file NAME.csv a kind, and nothing else",
+        "records/notes.txt: is no table: records/ takes one file NAME.csv or NAME.ndjson a kind, and nothing else",
     ]
 
 
@@ -473,3 +473,63 @@ def test_adventureworks_comes_in_whole_and_once(acme):
     assert sum(outcome.writes + outcome.missing for outcome in again.outcomes) == 0
     for path in (ADVENTUREWORKS / "uploads").iterdir():
         assert UploadedContent.objects.get(name=path.name).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_json_rows_keep_what_a_csv_cannot_say(acme, tmp_path):
+    rows = [{"reference": "1", "data": {"n": 1.5, "deep": [{"a": None}]}}, {"reference": "2", "data": {"other": True}}]
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records/part.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = import_content(acme, tmp_path)
+    assert report.ok and report.records["part"].created == 2
+    assert [{"reference": one.reference, "data": one.data} for one in DataRecord.objects.order_by("reference")] == rows
+    assert import_content(acme, tmp_path).records["part"].unchanged == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"{", "is no JSON"),
+        (b"[]", "is not {"),
+        (b'{"reference": 1, "data": {}}', "is not {"),
+        (b'{"reference": "1", "data": {}, "more": 1}', "is not {"),
+        (b'{"reference": " ", "data": {}}', "the reference is missing"),
+        (b'{"reference": "1", "data": "\\u0000"}', "NUL"),
+        (b'{"reference": "1", "data": "\\ud800"}', "surrogate"),
+        (b'{"reference": "\xff", "data": 1}', "is no JSON"),
+    ],
+)
+def test_a_json_row_with_anything_wrong_refuses_its_file(acme, tmp_path, line, said):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records/part.ndjson").write_bytes(b'{"reference": "ok", "data": {}}\n' + line + b"\n")
+    report = import_content(acme, tmp_path)
+    assert not report.ok and said in str(report.refused[0]) and report.refused[0].line == 2
+    assert not DataRecord.objects.exists()
+
+
+def test_names_csv_gives_back_what_no_file_system_takes(acme, tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "records/a~2Fb.csv").write_text("ref,x\n1,2\n")
+    (tmp_path / "uploads/x~0A").write_bytes(b"content")
+    (tmp_path / "names.csv").write_bytes(b'path,name\r\nrecords/a~2Fb.csv,a/b\r\nuploads/x~0A,"../x\n"\r\n')
+    assert import_content(acme, tmp_path).ok
+    assert DataRecord.objects.get().kind == "a/b" and UploadedContent.objects.get().name == "../x\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("name\nx\n", "columns path and name"),
+        ("path,name\nuploads/a,c\nuploads/b,c\n", "twice"),
+        ("path,name\nuploads/a,b\n", "called already"),
+        ('path,name\n"uploads/a,b\n', "cannot be read"),
+    ],
+)
+def test_names_that_would_overwrite_each_other_stop_the_import(acme, tmp_path, names, said):
+    (tmp_path / "uploads").mkdir()
+    for name in "ab":
+        (tmp_path / "uploads" / name).write_text(name)
+    (tmp_path / "names.csv").write_text(names)
+    with pytest.raises(NothingToImport, match=said):
+        import_content(acme, tmp_path)
+    assert not UploadedContent.objects.exists()

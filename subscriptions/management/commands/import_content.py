@@ -14,8 +14,9 @@ from subscriptions.models import Customer
 
 class Command(BackOfficeCommand):
     help = (
-        "Imports a customer's content from a folder: records/KIND.csv (first column the reference), uploads/, links.csv "
-        "(reference,title,url). Importing again writes only what changed. A file with anything wrong is refused whole; then it ends with 1."
+        "Imports a customer's content from a folder: records/KIND.csv (first column the reference) or KIND.ndjson "
+        '({"reference": ..., "data": ...}), uploads/, links.csv (reference,title,url); a returned package has it as data/import. '
+        "Importing again writes only what changed. A file with anything wrong is refused whole; then it ends with 1."
     )
     known = (NothingToImport,)
 

@@ -113,7 +113,7 @@ def test_killed_anywhere_it_goes_on_and_ends_the_same(home: Home, tmp_path: Path
     seen: set[Any] = set()
     for number in range(KILLS):
         process = started(home)
-        time.sleep(begins * 0.6 + 0.12 * number)
+        time.sleep(begins * 0.7 + 0.04 * number)
         process.kill()
         process.communicate()
         stands = home.ask(STANDS)

@@ -1,0 +1,15 @@
+"""What the queue calls of this app: one verb each. Every task is safe to run twice."""
+
+from __future__ import annotations
+
+from audit import actors, clock
+from l2l import mail
+from subscriptions.ending import notices
+
+
+def look_at_ends() -> str:
+    """Reminders of the receipt, and alarms before and behind the day of destruction: hourly, in the worker cluster."""
+    with actors.acting("worker", reason="the end of a customer", source="look_at_ends"):
+        done = notices.look(mail.remind, clock.now())
+    unsent = sum(1 for one in done if one.trouble)
+    return f"{len(done)} noted, {unsent} not sent"
