@@ -110,7 +110,7 @@ def begin(vault: Vault, request: DeletionRequest, progress: Progress = lambda _:
     Raises `NoLocation` unless every location answers, `OnHold`, `MoveRefused`, `Busy`, `LeaseLost`.
     """
     with leases.holding(leases.lease_name(request.stream), doing="destroy", clock=vault.clock) as lease:
-        reasons, then = _why_void(vault, request, progress)
+        reasons, then = _why_void(vault, request, lease, progress)
         if not reasons:
             try:
                 with fenced(lease):
@@ -128,12 +128,12 @@ def begin(vault: Vault, request: DeletionRequest, progress: Progress = lambda _:
     return reasons
 
 
-def _why_void(vault: Vault, request: DeletionRequest, progress: Progress) -> tuple[list[str], dict[str, Any]]:
+def _why_void(vault: Vault, request: DeletionRequest, lease: Held, progress: Progress) -> tuple[list[str], dict[str, Any]]:
     try:
         then = stored_plan(request)
     except NotPlanned as problem:
         return [str(problem)], {}
-    now = plan_of(vault, request, progress)
+    now = plan_of(vault, request, progress, lease.keep)
     return [*still_holds(then, now.document), *now.waits], then
 
 
@@ -245,7 +245,7 @@ class _Work:
 
     def _segments(self) -> Gone:
         gone = segments.remove(self.vault, self.request.stream, self.lease, self.now)
-        return Gone(*gone, tuple(segments.left(self.vault, self.request.stream)))
+        return Gone(*gone, tuple(segments.left(self.vault, self.request.stream, self.lease)))
 
     def _package(self) -> Gone:
         return Gone(*disk.remove_package(self.request.customer, self.now), tuple(disk.package_left(self.request.customer)))

@@ -183,7 +183,7 @@ def facts_of(
         approval=_approval(request),
         places=places,
         live=_live(plan, rows),
-        keys=sorted({name for place in plan["places"].values() for name in place["keys"]}),
+        keys=sorted({name for place in plan["locations"].values() for name in place["keys"]}),
         exports=_exports(request),
         steps=[_step(one) for one in rows],
         proof=proof.document(),
@@ -202,7 +202,7 @@ def _plan(request: DeletionRequest) -> dict[str, Any]:
     try:
         return stored_plan(request)
     except NotPlanned:
-        return {"places": {}, "live": {}, "history": {}, "journal": 0, "uploads": {}}
+        return {"locations": {}, "live": {}, "history": {}, "journal": 0, "uploads": {}}
 
 
 def _places(vault: Vault, request: DeletionRequest, plan: Mapping[str, Any], rows: Sequence[DestructionStep], proof: Proof) -> list[Where]:
@@ -214,15 +214,15 @@ def _places(vault: Vault, request: DeletionRequest, plan: Mapping[str, Any], row
     stated = {row.location for row in rows if row.stated_by}
     found = []
     for place in vault.places:
-        planned = plan["places"].get(place.name, {"objects": {}, "keys": {}, "hidden": [], "segments": []})
+        planned = plan["locations"].get(place.name, {"objects": {}, "keys": {}, "hidden": [], "segments": []})
         verified_at = proof.verified_at(place.name)
         result = GONE if verified_at else THERE if place.name in looked else UNKNOWN
         copies = tuple(_copies(planned, place.name, found_at, done, verified_at, result))
         held = "" if verified_at else next((one for one in proof.troubles if one.startswith(f"{place.name}: ")), "it was not looked at")
         found.append(Where(place.name, place.store.url, offsite.get(place.name, False), copies, held))
-    for name in sorted(plan["places"].keys() - {place.name for place in vault.places} - stated):
+    for name in sorted(plan["locations"].keys() - {place.name for place in vault.places} - stated):
         found.append(
-            Where(name, plan["places"][name]["url"], offsite.get(name, False), (), "the environment names it no more: nobody looked")
+            Where(name, plan["locations"][name]["url"], offsite.get(name, False), (), "the environment names it no more: nobody looked")
         )
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from backups.hot import segments
@@ -16,6 +16,8 @@ from backups.models import HotState, KeptSegment, Segment
 from backups.stores.contract import Missing
 from backups.verification.setting_aside import HOT_FOLDER
 
+# What keeps the caller's lease while much is listed or read.
+Keep = Callable[[], object]
 _NUMBERED = re.compile(r"(\d{12,})-\d+\.tar")
 
 
@@ -44,14 +46,18 @@ class _Rows:
     removed_to: int
 
 
-def of_stream(place: Place, stream: uuid.UUID, trusted: str, *, read_all: bool = False) -> list[HotObject]:
+def of_stream(place: Place, stream: uuid.UUID, trusted: str, *, read_all: bool = False, keep: Keep = lambda: None) -> list[HotObject]:
     """Those at the place, hidden versions and unfinished uploads included. With `read_all` each one's own index is asked, and no row.
 
-    Raises what the store raises."""
-    rows = _Rows({}, {}, 0) if read_all else _rows()
-    found = {entry.name: entry.size for entry in place.store.list(FOLDER)}
-    ours = [one for name, size in found.items() if (one := _looked_at(place, name, size, str(stream), rows, trusted)) is not None]
+    `keep` is called before each. Raises what the store raises."""
     known = _rows()
+    asked = _Rows({}, {}, 0) if read_all else known
+    found = {entry.name: entry.size for entry in place.store.list(FOLDER)}
+    ours = []
+    for name, size in found.items():
+        keep()
+        one = _looked_at(place, name, size, str(stream), asked, trusted)
+        ours += [one] if one is not None else []
     return [*ours, *_hidden(place, found, str(stream), known)]
 
 

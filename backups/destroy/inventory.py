@@ -18,7 +18,7 @@ from audit.models import JournalRow
 from audit.registry import Protected
 from backups import item_exports
 from backups.destroy import hot_objects
-from backups.destroy.hot_objects import HotObject
+from backups.destroy.hot_objects import HotObject, Keep
 from backups.destroy.upload_files import files_of
 from backups.live_restore.live import live_rows
 from backups.locations import Place
@@ -76,13 +76,19 @@ def key_folder(stream: uuid.UUID) -> str:
     return f"keys/{stream}/"
 
 
-def at_place(place: Place, stream: uuid.UUID, trusted: str, *, read_all: bool = False) -> AtPlace:
-    """Raises what the store raises. `read_all`: see `hot_objects.of_stream`."""
-    objects, keys = (
-        {one.name: one.size for one in place.store.list(folder)} for folder in (stream_folder(str(stream)), key_folder(stream))
-    )
-    hot = hot_objects.of_stream(place, stream, trusted, read_all=read_all)
+def at_place(place: Place, stream: uuid.UUID, trusted: str, *, read_all: bool = False, keep: Keep = lambda: None) -> AtPlace:
+    """Raises what the store raises. `read_all` and `keep`: see `hot_objects.of_stream`."""
+    objects, keys = (_listed(place, folder, keep) for folder in (stream_folder(str(stream)), key_folder(stream)))
+    hot = hot_objects.of_stream(place, stream, trusted, read_all=read_all, keep=keep)
     return AtPlace(place.name, place.store.url, objects, keys, frozenset(hidden(place, stream)), tuple(hot))
+
+
+def _listed(place: Place, folder: str, keep: Keep) -> dict[str, int]:
+    found = {}
+    for one in place.store.list(folder):
+        keep()
+        found[one.name] = one.size
+    return found
 
 
 def hidden(place: Place, stream: uuid.UUID) -> Iterator[tuple[str, str]]:

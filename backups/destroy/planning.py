@@ -19,6 +19,7 @@ from audit import registry, two_person
 from audit.registry import SYSTEM_STREAM
 from backups.destroy import inventory
 from backups.destroy.comparing import still_holds
+from backups.destroy.hot_objects import Keep
 from backups.destroy.inventory import AtPlace
 from backups.errors import NoLocation, NotPlanned
 from backups.locations import Place
@@ -92,13 +93,13 @@ class Plan:
         return [*lines, *(("copies that nobody can look at", name, count, 0) for name, count in here["out_of_reach"].items())]
 
 
-def plan_of(vault: Vault, request: DeletionRequest, progress: Progress = lambda _: None) -> Plan:
+def plan_of(vault: Vault, request: DeletionRequest, progress: Progress = lambda _: None, keep: Keep = lambda: None) -> Plan:
     """The plan as it is now. Raises `NoLocation` unless every location answers, for what nobody can list nobody can approve;
-    `NotPlanned` for what is no customer, or has ended; `UploadsUnavailable` (an `OSError`)."""
+    `NotPlanned` for what is no customer, or has ended; `UploadsUnavailable` (an `OSError`). `keep` keeps the caller's lease."""
     stream = request.stream
     if stream == SYSTEM_STREAM or State(request.state) in (State.DESTROYED, State.CANCELLED):
         raise NotPlanned(f"Nothing of it is to be destroyed: the request is {request.state}.")
-    places = _listed(vault, request, progress)
+    places = _listed(vault, request, progress, keep)
     rows = inventory.in_database(stream)
     disk = inventory.on_disk(request.customer, vault.spool)
     document = {
@@ -126,13 +127,13 @@ def plan_of(vault: Vault, request: DeletionRequest, progress: Progress = lambda 
     return Plan(request, document, waits, tuple(open_holds), tuple(found for _, found in places))
 
 
-def _listed(vault: Vault, request: DeletionRequest, progress: Progress) -> list[tuple[Place, AtPlace]]:
+def _listed(vault: Vault, request: DeletionRequest, progress: Progress, keep: Keep) -> list[tuple[Place, AtPlace]]:
     usable, troubles = vault.usable()
     found = []
     for place in usable:
         progress(f"listing {place.name}")
         try:
-            found.append((place, inventory.at_place(place, request.stream, vault.fingerprint)))
+            found.append((place, inventory.at_place(place, request.stream, vault.fingerprint, keep=keep)))
         except StoreError as problem:
             troubles[place.name] = str(problem)
     if troubles or not found:

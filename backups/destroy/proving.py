@@ -240,34 +240,27 @@ def _written(stream: uuid.UUID) -> str:
         return f"refused: {refusal}"
 
 
-# Tables that point at the customer and whose rows stay: evidence as ids, dates and counts, or written by people about the contract. What
-# they might quote is blanked by `texts` and `catalogue_rows`. A table that is not named here and is no content must be empty.
+# Bookkeeping that points at the customer and whose rows stay, as ids, dates and counts; what they might quote is blanked by `texts` and
+# `catalogue_rows`. (What people decide, the system stream, stays too: the evidence trail.) Any other table must be empty.
 KEPT = frozenset(
     {
         "l2l_audit.chainhead",
         "l2l_backups.backupset",
         "l2l_backups.damage",
         "l2l_backups.itemexport",
-        "l2l_backups.purge",
-        "l2l_backups.purgerequest",
-        "l2l_backups.liverestorerequest",
         "l2l_backups.recoveredstream",
         "l2l_backups.run",
         "l2l_backups.slot",
-        "l2l_subscriptions.deletionrequest",
         "l2l_subscriptions.export",
-        "l2l_subscriptions.legalhold",
-        "l2l_subscriptions.subscription",
-        "l2l_subscriptions.termchangerequest",
     }
 )
 
 
 def undecided(stream: uuid.UUID) -> Iterator[str]:
     """Rows that point at the customer, in tables of which nobody decided that they stay."""
-    content = {one.model for one in registry.of_stream(stream)}
+    decided = {model for one in registry.protected() for model in (one.model, one.history_model)}
     for model in apps.get_models():
-        if model in content or model._meta.label_lower in KEPT or not points_at_customer(model):
+        if model in decided or model._meta.label_lower in KEPT or not points_at_customer(model):
             continue
         fields: Any = model._meta.concrete_fields
         for field in fields:

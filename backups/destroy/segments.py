@@ -22,7 +22,7 @@ def remove(vault: Vault, stream: uuid.UUID, lease: Held, now: datetime) -> tuple
     places, troubles = vault.usable()
     if troubles:
         raise NoLocation("Every location must answer: " + "; ".join(f"{name}: {why}" for name, why in troubles.items()))
-    before = {place.name: of_place(vault, place, stream) for place in places}
+    before = {place.name: of_place(vault, place, stream, lease) for place in places}
     if any(one.known for found in before.values() for one in found):
         lease.keep()
         removal.remove_covered(vault, now)
@@ -30,15 +30,16 @@ def remove(vault: Vault, stream: uuid.UUID, lease: Held, now: datetime) -> tuple
         removal.keep_without_ended(vault)
         lease.keep()
     for place in places:
-        for one in of_place(vault, place, stream):
+        for one in of_place(vault, place, stream, lease):
             _remove_stray(place, one, lease)
     everything = [one for found in before.values() for one in found]
     return len(everything), sum(one.size for one in everything)
 
 
-def of_place(vault: Vault, place: Place, stream: uuid.UUID, *, read_all: bool = False) -> list[HotObject]:
+def of_place(vault: Vault, place: Place, stream: uuid.UUID, lease: Held, *, read_all: bool = False) -> list[HotObject]:
     """Without what was set aside, which is a step of its own."""
-    return [one for one in hot_objects.of_stream(place, stream, vault.fingerprint, read_all=read_all) if not one.aside]
+    found = hot_objects.of_stream(place, stream, vault.fingerprint, read_all=read_all, keep=lease.keep)
+    return [one for one in found if not one.aside]
 
 
 def _remove_stray(place: Place, one: HotObject, lease: Held) -> None:
@@ -53,12 +54,12 @@ def _remove_stray(place: Place, one: HotObject, lease: Held) -> None:
     place.store.remove(one.name)
 
 
-def left(vault: Vault, stream: uuid.UUID) -> list[str]:
+def left(vault: Vault, stream: uuid.UUID, lease: Held) -> list[str]:
     """What a fresh look still finds, by each one's own index."""
     return [
         f"{one.name} at {place.name} still has a section of it"
         for place in vault.usable()[0]
-        for one in of_place(vault, place, stream, read_all=True)
+        for one in of_place(vault, place, stream, lease, read_all=True)
     ]
 
 

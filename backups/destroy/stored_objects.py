@@ -36,7 +36,10 @@ def keys_left(place: Place, stream: uuid.UUID) -> list[str]:
 
 
 def _remove(place: Place, folder: str, stream: uuid.UUID, lease: Held) -> tuple[int, int]:
-    sizes = {one.name: one.size for one in place.store.list(folder)}
+    sizes = {}
+    for one in place.store.list(folder):
+        lease.keep()
+        sizes[one.name] = one.size
     names = _in_order({*sizes, *(one.name for one in place.store.leftovers(folder))}, folder)
     for at, name in enumerate(names):
         if not name.startswith(folder):

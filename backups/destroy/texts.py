@@ -23,6 +23,7 @@ from django_q.models import OrmQ, Task
 
 from audit import registry
 from audit.registry import Protected
+from backups import queueing
 from backups.leases import Held, fenced
 from backups.models import (
     BackupSet,
@@ -54,7 +55,9 @@ def remove(stream: uuid.UUID, lease: Held, now: datetime) -> Counter[str]:
                 gone["admin log"] += LogEntry.objects.filter(pk__in=entries).update(object_repr="", change_message="", object_id=None)
     with fenced(lease):
         holds.refuse_held(stream)
-        gone["queue"] += OrmQ.objects.all().delete()[0] + Task.objects.filter(stopped__lte=now).delete()[0]
+        gone["queue"] += OrmQ.objects.count() + Task.objects.filter(stopped__lte=now).delete()[0]
+        for cluster in (queueing.WORKER, queueing.DESTROYER):
+            queueing.forget(cluster)
         gone["sessions"] += Session.objects.filter(expire_date__lt=now).delete()[0]
         gone["bookkeeping"] += _bookkeeping(stream, now)
     return gone

@@ -49,7 +49,7 @@ def _listed(storage: Storage, stream: uuid.UUID) -> dict[str, int]:
         found: dict[str, int] = {}
         for key, size, _ in _versions(storage, f"{folder_of(stream)}/"):
             found[key] = found.get(key, 0) + size
-        return found
+        return found | {key: found.get(key, 0) for key, _ in _unfinished(storage, f"{folder_of(stream)}/")}
     root = _local(storage, folder_of(stream))
     return {str(path): path.lstat().st_size for path in sorted(root.rglob("*")) if not path.is_dir() or path.is_symlink()}
 
@@ -66,6 +66,9 @@ def _remove(storage: Storage, name: str) -> None:
         for key, _, version in list(_versions(storage, "", exactly=name)):
             with _told():
                 client.delete_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
+        for key, ident in list(_unfinished(storage, "", exactly=name)):
+            with _told():
+                client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=ident)
         return
     path = Path(name)
     path.unlink(missing_ok=True)
@@ -94,6 +97,14 @@ def _versions(storage: S3Storage, prefix: str, *, exactly: str = "") -> Iterator
                 if not exactly or one["Key"] == exactly:
                     version = one.get("VersionId") or ""
                     yield one["Key"], one.get("Size", 0), version
+
+
+def _unfinished(storage: S3Storage, prefix: str, *, exactly: str = "") -> Iterator[tuple[str, str]]:
+    """(key, upload) of every upload that was begun and never finished, as `_versions`."""
+    wanted: dict[str, Any] = {"Bucket": storage.bucket_name, "Prefix": exactly or storage._normalize_name(prefix).rstrip("/") + "/"}
+    with _told():
+        for page in storage.connection.meta.client.get_paginator("list_multipart_uploads").paginate(**wanted):
+            yield from ((one["Key"], one["UploadId"]) for one in page.get("Uploads", ()) if not exactly or one["Key"] == exactly)
 
 
 class _told:  # noqa: N801  (a block, not a thing)

@@ -10,7 +10,7 @@ beside        what lies beside it: how to read and verify it, and the signed hea
 packing       the bag in a zip, at its own place until it is whole
 checking      reopened from the disk and verified: zip, bag, digests, counts, signature
 encrypting    for the customer's own key, if it gave one, and opened again with a key that is then forgotten
-carrying_out  all of that for one request, by one process at a time; the request is `returned` in the transaction that gives the file its name
+carrying_out  all of that for one request, by one process; `returned` in the transaction that gives the file its name
 handing_over  to a member of staff or by a signed link, each time recorded
 packages      where packages lie, and their removal
 

@@ -40,7 +40,7 @@ WHAT IS WHERE
   data/import/                       records/, uploads/, links.csv as 'import_content' takes them: uploads lie here under their names
   data/import/names.csv              the true names of what no file system would take (path, name), if there are any
   data/files/MODEL/...               files of earlier versions, and of other tables
-  data/files.csv                     which stored file is which upload, where it lies, its SHA-256; "absent": it was lost before it came to us
+  data/files.csv                     which stored file is which upload, where it lies, its SHA-256; absent: lost before it came to us
   data/schema.json, counts.json      the columns and what they mean; how many of each
   CSV is RFC 4180 in UTF-8. Values are as they were stored: a spreadsheet may take one that begins with = for a formula.
 """
@@ -74,7 +74,7 @@ class About:
             ("Source-Organization", SOURCE),
             (
                 "External-Description",
-                f"{SAMPLE if self.sample else ''}All data of {name} ({self.code}), returned at the end of its subscription",
+                f"{SAMPLE if self.sample else ''}All data of {name} ({self.code}), returned at its end",
             ),
             ("External-Identifier", self.folder),
             ("Internal-Sender-Identifier", self.set_id),

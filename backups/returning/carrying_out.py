@@ -47,17 +47,19 @@ AGAIN = timedelta(minutes=5)
 # What is likely to be over in a moment, such as changes that are being shipped.
 SOON, SOON_TRIES = timedelta(seconds=30), 10
 QUEUED_FOR = timedelta(minutes=5)
+# A worker on another machine that said nothing for so long is gone; should it wake up, it finds its attempt over.
+SILENT = timedelta(hours=1)
 TOLD_EVERY = 1.0
 WHY = "the data is returned"
 
 
 def look(now: datetime) -> None:
-    """A row for each request that is `returning`, killed attempts begun again, packages that nobody needs removed: every few minutes. Stands
+    """A row for each request that is `returning`, killed attempts begun again, packages that nobody needs removed: every minute. Stands
     inside `audit.acting(...)`."""
     for request in DeletionRequest.objects.filter(state=State.RETURNING.value).exclude(return_work__state__in=_OPEN):
         ReturnWork.objects.update_or_create(request=request, defaults={"state": ReturnWork.State.WAITING, "next_try_at": now})
     for row in ReturnWork.objects.filter(state=ReturnWork.State.RUNNING):
-        if holder_is_gone(row.holder):
+        if holder_is_gone(row.holder) or (row.progress_at is not None and row.progress_at <= now - SILENT):
             mine = ReturnWork.objects.filter(pk=row.pk, state=row.state, attempts=row.attempts)
             trouble = "The process at work on it died. It is begun again."
             mine.update(state=ReturnWork.State.WAITING, next_try_at=now, queued_at=None, trouble=trouble, ended_at=now, progress="")
@@ -76,8 +78,8 @@ def waiting(now: datetime) -> list[int]:
 
 
 def carry_out(vault: Vault, pk: int, *, progress: Callable[[str], None] = lambda _: None) -> ReturnWork | None:
-    """One attempt; the row as it stands after it, None when it was not to be begun. Raises nothing that the data, a location or the disk can
-    cause: it is recorded with the row."""
+    """One attempt; the row as it stands after it, None when it was not to be begun. Raises nothing that the data, a location or the disk
+    can cause: it is recorded with the row."""
     attempt = _begin(vault, pk, progress)
     if attempt is None:
         return None
@@ -197,7 +199,17 @@ def _give_out(vault: Vault, attempt: _Attempt, final: BackupSet, packed: Packed,
             now=vault.clock(),
         )
 
-    totals = packed.written.totals
+    try:
+        _record(vault, attempt, packed, purges, release, target, sha256, size)
+    except BaseException:
+        target.unlink(missing_ok=True)  # rolled back: no package stands under that name
+        raise
+
+
+def _record(
+    vault: Vault, attempt: _Attempt, packed: Packed, purges: int, release: Callable[[], None], target: Path, sha256: str, size: int
+) -> None:
+    request, totals = attempt.request, packed.written.totals
     with transaction.atomic():
         # In this order also whoever cancels takes them: the request, then the stream.
         DeletionRequest._base_manager.select_for_update().get(pk=request.pk)

@@ -31,8 +31,8 @@ def check(packed: Packed, stream: uuid.UUID, trusted: str, progress: Progress) -
     problems += _miscounted(packed, stream)
     if problems:
         raise NotReturned(
-            f"The package was made and is not right: {'; '.join(problems)}. It was thrown away and is made again by itself; if that goes on, "
-            "see whether the disk is sound, and the set's page."
+            f"The package was made and is not right: {'; '.join(problems)}. It was thrown away and is made again by itself; if that "
+            "goes on, see whether the disk is sound, and the set's page."
         )
 
 

@@ -20,7 +20,8 @@ SUFFIX = ".age"
 
 
 def choose(request: DeletionRequest, recipient: str, *, by: Any) -> ReturnWork:
-    """The next package is sealed for that age recipient (`age1...`), or for nobody when it is empty. Raises `NotReturned`, `MoveRefused`."""
+    """The next package is sealed for that age recipient (`age1...`), or for nobody when it is empty. Raises `NotReturned` and
+    `MoveRefused`."""
     check_person(request.customer_id, by, Move.RETURN)
     recipient = recipient.strip()
     if recipient:
@@ -43,8 +44,8 @@ def recipient_of(text: str) -> Recipient:
 
 
 def encrypt(plain: Path, sha256: str, recipient: str) -> Path:
-    """`plain`, of that digest, as a new file beside it, in bounded memory; `plain` is gone then. It is sealed for the customer and for a key that only this
-    call knows, by which it is opened again and compared. Raises `NotReturned`."""
+    """`plain`, of that digest, as a new file beside it, in bounded memory; `plain` is gone then. It is sealed for the customer and for a
+    key that only this call knows, by which it is opened again and compared. Raises `NotReturned`."""
     ours, sealed = Identity.generate(), plain.with_name(plain.name + SUFFIX)
     with plain.open("rb") as source, sealed.open("xb") as target:
         pyrage.encrypt_io(source, target, [recipient_of(recipient), ours.to_public()])

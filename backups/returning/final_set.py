@@ -19,7 +19,7 @@ BROKEN_AGAIN = timedelta(hours=1)
 
 
 def final_set(vault: Vault, request: DeletionRequest, progress: Callable[[str], None]) -> BackupSet:
-    """One that was begun after the freeze, made now where there is none. Raises `NotReturned` when it is not good, and as `back_up` does."""
+    """One that was begun after the freeze, made now where there is none. Raises `NotReturned` when it is not good, and as `back_up`."""
     good = _good(request)
     if good is not None:
         return good
@@ -59,6 +59,6 @@ def _refuse_broken(vault: Vault, request: DeletionRequest) -> None:
         return
     if vault.clock() - newest.started_at < BROKEN_AGAIN:
         raise NotReturned(
-            f"The rows of the final set are not what history says ({newest.proof_text.splitlines()[0]}). See the set's page and its finding: "
-            "a person finds out who changed the data past its history and sets it right. A new set is tried every hour."
+            f"The rows of the final set are not what history says ({newest.proof_text.splitlines()[0]}). See the set's page and its "
+            "finding: a person finds out who changed the data past its history and sets it right. A new set is tried every hour."
         )

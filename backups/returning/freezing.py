@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from django.db import transaction
@@ -17,8 +18,8 @@ from subscriptions.models import DeletionRequest
 
 
 def freeze(request: DeletionRequest, now: datetime) -> None:
-    """Waits for the writers under way and refuses all others from then on; safe to repeat. Raises `NotReturned` while somebody else's freeze
-    stands, for that must not end with ours, nor ours with it."""
+    """Waits for the writers under way and refuses all others from then on; safe to repeat. Raises `NotReturned` while somebody else's
+    freeze stands, for that must not end with ours, nor ours with it."""
     with transaction.atomic():
         if not is_ours(request):
             try:
@@ -36,18 +37,12 @@ def is_ours(request: DeletionRequest) -> bool:
     return stream.frozen_at is not None and stream.frozen_reason == freeze_reason(request)
 
 
-def keep_frozen() -> list[str]:
-    """Freezes again whose freeze is gone, such as after a recovery of the whole service; returns what stands in the way, a sentence each.
-
-    What is destroyed stays frozen for ever. A package under way freezes by itself.
-    """
-    troubles = []
+def keep_frozen() -> None:
+    """Freezes again whose freeze is gone, such as after a recovery of the whole service. What is destroyed stays frozen for ever; a package
+    under way freezes by itself. Where somebody else's freeze stands nobody writes either, and the next look takes its place."""
     states = [one.value for one in FROZEN - {State.RETURNING}]
     for request in DeletionRequest.objects.filter(state__in=states).order_by("pk"):
         stream = Stream.objects.filter(pk=request.stream).first()
         if stream is not None and stream.frozen_at is None:
-            try:
+            with suppress(Frozen):  # by somebody who was quicker than we are
                 freezes.freeze_free(request.stream, reason=freeze_reason(request))
-            except Frozen as problem:
-                troubles.append(str(problem))
-    return troubles

@@ -38,7 +38,7 @@ class Packed:
 
 
 def pack(vault: Vault, request: DeletionRequest, final: BackupSet, number: int, folder: Path, progress: Progress) -> Packed:
-    """The request's package `number` from its final set, below `folder`. Raises as `choosing.opened`, `BadManifest`, `OSError` (the disk)."""
+    """The request's package `number` from its final set, below `folder`. Raises as `choosing.opened`, and `OSError` (the disk)."""
     made_at = vault.clock()
     with opened(vault, request.stream, set_id=str(final.pk)) as (found, reader):
         about = _about(vault, request, found, number, made_at)

@@ -16,6 +16,7 @@ from subscriptions.bag import BagWriter, Entry
 from subscriptions.safe_names import SafeNames
 
 Progress = Callable[[str], None]
+WHATS = ("rows", "history", "journal", "files")
 FILE_TABLE = ("model", "stored_name", "upload", "path", "sha256", "size", "absent")
 
 
@@ -33,10 +34,7 @@ class Written:
     @property
     def totals(self) -> dict[str, int]:
         """As a set's envelope counts them."""
-        of = {
-            what: sum(n for name, n in self.counts.items() if name.startswith(f"{what}/"))
-            for what in ("rows", "history", "journal", "files")
-        }
+        of = {what: sum(count for name, count in self.counts.items() if name.startswith(f"{what}/")) for what in WHATS}
         return of | {"absent_files": self.absent}
 
 
@@ -117,7 +115,8 @@ class _Payload:
             self.written.absent += 1
             yield [model, entry["name"], None, None, *about, "yes"]
             return
-        places = self.importable.uploads.get(entry["name"]) or [(None, self._path(model, entry["name"]))]
+        places: list[tuple[str | None, str]] = [*self.importable.uploads.get(entry["name"], ())]
+        places = places or [(None, self._path(model, entry["name"]))]
         for upload, path in places:
             self.progress(f"files of {model}: {self.written.counts[f'files/{model}']:,}")
             added = self.bag.add(path, self.reader.file_pieces(entry["parts"]))

@@ -49,19 +49,23 @@ def content(bag, name):
 
 
 def sha256_of(file):
-    digest = hashlib.sha256()
+    """The digest and the number of bytes."""
+    digest, size = hashlib.sha256(), 0
     while True:
         piece = file.read(1024 * 1024)
         if not piece:
-            return digest.hexdigest()
+            return digest.hexdigest(), size
         digest.update(piece)
+        size += len(piece)
 
 
 def listed(bag, manifest):
     """The digests by path of a list of BagIt."""
     found = {}
     for line in content(bag, manifest).decode("utf-8").split("\n")[:-1]:
-        digest, path = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line).groups()
+        if not re.fullmatch("[0-9a-f]{64} [ *].+", line):
+            raise SystemExit(manifest + " cannot be read.")
+        digest, path = line[:64], line[66:]
         found[re.sub("%(25|0D|0A)", lambda one: chr(int(one.group(1), 16)), path)] = digest
     return found
 
@@ -80,11 +84,10 @@ def problems_of(bag):
             yield name + " is missing"
             continue
         with bag.open(name) as file:
-            if sha256_of(file) != digest:
-                yield name + " was altered"
-        if name in payload:
-            with bag.open(name) as file:
-                size += sum(len(piece) for piece in iter(lambda file=file: file.read(1024 * 1024), b""))
+            found, length = sha256_of(file)
+        if found != digest:
+            yield name + " was altered"
+        size += length if name in payload else 0
     if "Payload-Oxum: %d.%d\n" % (size, len(payload)) not in content(bag, "bag-info.txt").decode("utf-8"):
         yield "bag-info.txt counts otherwise than what is here"
 
@@ -163,19 +166,14 @@ def main(arguments):
     if problems:
         return 1
     print("All is there, and all is as it was signed.")
-    print(
-        "package            %s of customer %s, made %s%s"
-        % (head["number"], head["customer"]["code"], head["made_at"], " (SAMPLE)" * head["sample"])
-    )
+    made = (head["number"], head["customer"]["code"], head["made_at"], " (SAMPLE)" * head["sample"])
+    print("package            %s of customer %s, made %s%s" % made)
     print("signed by the key  " + hashlib.sha256(base64.b64decode(head["signed_by"]["ed25519"])).hexdigest())
-    print(
-        "                   "
-        + ("which you trust" if trusted else "compare it with the fingerprint in your agreement, or give it with --trust")
-    )
+    print("                   " + ("which you trust" if trusted else "compare it with your agreement's, or give that with --trust"))
     print("digest of manifest " + manifest)
     if path.is_file():
         with path.open("rb") as file:
-            print("for the receipt    " + sha256_of(file))
+            print("for the receipt    " + sha256_of(file)[0])
     return 0
 
 

@@ -145,7 +145,8 @@ class ImportFolder:
         for path, name in lines:
             part = path.partition("/")[0]
             beside = f"{part}/{name}"
-            if beside not in paths and not Path(name).is_absolute() and ".." not in Path(name).parts and self.has(beside):
+            is_path = Path(name).as_posix() == name and ".." not in Path(name).parts and not Path(name).is_absolute()
+            if is_path and beside not in paths and os.path.isfile(self.root / beside):  # noqa: PTH113  (pathlib's raises for long names)
                 raise NothingToImport(f"names.csv calls {shown(path)} as {shown(beside)} is called already. Nothing was imported.")
         if len(paths) != len(lines) or len(named) != len(lines):
             raise NothingToImport("names.csv has a path or a name twice. Nothing was imported.")

@@ -17,6 +17,7 @@ from tests.home import Home
 pytestmark = pytest.mark.slow
 
 KILLS = 6
+PATIENCE = 300.0
 
 
 def with_content(home: Home, content: Path) -> str:
@@ -59,14 +60,14 @@ def test_kills_leave_all_or_nothing(home: Home, target: Target, tmp_path: Path) 
 
 def wait_for_the_beginning(target: Target, process: Any) -> None:
     """Until the restore has the target in its hands, so that the kill comes in the middle."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and not at_work(target):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 def wait_for_the_end(target: Target) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while target.on_postgresql and at_work(target):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -24,7 +24,7 @@ from audit.models.evidence import AppendedModel
 from audit.row_sql import row_text
 from backups.models import PurgeRequest, TestRestore
 from backups.snapshot import Snapshot, one_connection, snapshot
-from subscriptions.models import Customer, DataRecord, LegalHold, Link, Subscription
+from subscriptions.models import Customer, DataRecord, DataReturn, DeletionRequest, LegalHold, Link, Subscription
 from tests.factory.models import Downtime, Line, Site
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -146,6 +146,7 @@ def parents(acme: Any) -> dict[Model, Any]:
     ours = {Customer: acme.pk, Subscription: acme.subscriptions.get().pk, LegalHold: hold.pk, Site: site.pk, Line: line.pk}
     ours[PurgeRequest] = _a_purge_request(acme).pk
     ours[TestRestore] = _a_test_restore(acme).pk
+    ours |= _an_end(acme)
     return {Stream: acme.pk, RowShape: shape.pk, **ours, **_users()}
 
 
@@ -155,6 +156,14 @@ def _a_test_restore(customer: Any) -> TestRestore:
     about = {"stream": customer.pk, "called": "acme", "set_id": customer.pk, "tier": "nightly", "location": "primary", "seed": "x"}
     about |= {"result": "passed", "asked_by": "ada", "begun_at": moment, "ended_at": moment, "software": "1", "document": {}}
     return TestRestore.objects.create(**about, **measured)
+
+
+def _an_end(customer: Any) -> dict[Model, Any]:
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    request = DeletionRequest.objects.create(customer=customer, why="x", ends_on=moment.date(), requested_at=moment)
+    about = dict.fromkeys(("made_at", "verified_at", "expires_at"), moment) | {"package_sha256": "0" * 64, "manifest_sha256": "0" * 64}
+    package = DataReturn.objects.create(request=request, number=1, set_id=customer.pk, size=1, file_name="x.zip", path="/x", **about)
+    return {DeletionRequest: request.pk, DataReturn: package.pk}
 
 
 def _a_purge_request(customer: Any) -> PurgeRequest:

@@ -132,7 +132,7 @@ class Worked:
         self.done.append("supervisor")
         self.supervisor.kill()
         self.supervisor.wait()
-        give_up = time.monotonic() + 15
+        give_up = time.monotonic() + PATIENCE_SECONDS
         while self.home.processes():
             assert time.monotonic() < give_up, f"{self}: {self.home.processes()}"
             time.sleep(0.1)
@@ -141,7 +141,7 @@ class Worked:
     def end(self) -> None:
         """As a service manager ends it."""
         self.supervisor.terminate()
-        assert self.supervisor.wait(60) == 0, str(self)
+        assert self.supervisor.wait(PATIENCE_SECONDS) == 0, str(self)
         assert not self.home.processes(), str(self)
 
     def _victim(self) -> int:
@@ -209,7 +209,7 @@ def test_random_kills_lose_no_night_and_fill_none_twice(home: Home) -> None:
 
 def test_a_stopped_worker_that_wakes_after_its_lease_does_no_harm(home: Home) -> None:
     with working(home, 0) as worked:
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + PATIENCE_SECONDS
         while not (found := worked.at_work()):
             assert time.monotonic() < give_up, "nobody began a run"
             time.sleep(0.02)

@@ -71,24 +71,25 @@ def fill(customer: Any) -> None:
 
 
 @pytest.fixture
-def acme(people: dict[str, User], vault: Vault) -> Customer:
+def acme(people: dict[str, User], vault: Vault, clock: Clock) -> Customer:
     """Its subscription is over; its data was backed up, twice."""
     customer = add_customer(CODE, "Acme Bicycles", start=date(2026, 1, 1))
-    return lived(customer, vault, people)
+    return lived(customer, vault, people, clock)
 
 
 @pytest.fixture
-def acme2(people: dict[str, User], vault: Vault) -> Customer:
+def acme2(people: dict[str, User], vault: Vault, clock: Clock) -> Customer:
     customer = add_customer(NEIGHBOUR, "Acme Two", start=date(2026, 1, 1))
-    return lived(customer, vault, people)
+    return lived(customer, vault, people, clock)
 
 
-def lived(customer: Customer, vault: Vault, people: dict[str, User]) -> Customer:
+def lived(customer: Customer, vault: Vault, people: dict[str, User], clock: Clock) -> Customer:
     customer.account_manager = people["ada"]
     customer.save()
     fill(customer)
     assert shipper.ship_once(vault) == []
     backed_up(vault, customer)
+    clock.forward(minutes=1)
     DataRecord.objects.create(customer=customer, kind="part", reference="late")
     assert shipper.ship_once(vault) == []
     backed_up(vault, customer)

@@ -74,7 +74,7 @@ def extra_row(acme: Customer, folders: dict[str, Path]) -> None:
 def removed_row(acme: Customer, folders: dict[str, Path]) -> None:
     key = DataRecord.objects.filter(customer=acme).latest("pk").pk
     with connection.cursor() as cursor:
-        cursor.execute(f'DELETE FROM "{DataRecord._meta.db_table}" WHERE id = %s', [key])  # noqa: S608
+        cursor.execute(f'DELETE FROM "{DataRecord._meta.db_table}" WHERE id = %s', [key])
 
 
 def vanished_object(acme: Customer, folders: dict[str, Path]) -> None:
@@ -114,6 +114,6 @@ def test_an_altered_plan_is_void(approved: DeletionRequest, vault: Vault) -> Non
     row = DestructionPlan.objects.get()
     with connection.cursor() as cursor:
         packed = DestructionPlan.pack(row.document | {"code": "other"})
-        cursor.execute(f'UPDATE "{DestructionPlan._meta.db_table}" SET packed = %s WHERE id = %s', [packed, row.pk])  # noqa: S608
+        cursor.execute(f'UPDATE "{DestructionPlan._meta.db_table}" SET packed = %s WHERE id = %s', [packed, row.pk])
     assert "altered" in looked(vault).void["acme"][0]
     assert state_of(approved) == "acknowledged"

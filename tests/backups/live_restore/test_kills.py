@@ -21,6 +21,7 @@ from tests.home import Home
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
+PATIENCE = 300.0
 KILLS_A_ROUND = 2
 # So often it must be struck while the customer is frozen; a busy machine may let some strikes come too late.
 STRUCK, MOST_ROUNDS = 2, 6
@@ -108,7 +109,7 @@ def frozen_now(home: Home) -> bool:
 
 def struck(home: Home, process: subprocess.Popen[str], after: float) -> None:
     """Kills it so long after it froze the customer, or lets it end."""
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + PATIENCE
     while process.poll() is None and not frozen_now(home):
         assert time.monotonic() < give_up
         time.sleep(0.005)
@@ -143,7 +144,7 @@ def seconds_frozen(home: Home, folder: Path) -> float:
 
 
 def ended_well(process: subprocess.Popen[str]) -> None:
-    said = process.communicate(timeout=300)
+    said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
 
 

@@ -22,6 +22,7 @@ from tests.backups.targets import ON_POSTGRESQL, Target, database_on, drop_datab
 from tests.home import PROJECT, Home
 
 pytestmark = pytest.mark.slow
+PATIENCE = 300.0
 SERVICE = "tests.backups.recovery.service"
 
 
@@ -74,13 +75,14 @@ def ship_and_be_killed(home: Home) -> dict[str, Any]:
     shipper = home.start("hotbackup", said=home.folder / "shipper.txt")
     try:
         writer = home.start("shell", "-v", "0", "-c", f"from {SERVICE} import *; write_on('acme', 250)", said=home.folder / "writer.txt")
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not call(home, "len(durable_offsite()['acme']) > 160"):
+        deadline = time.monotonic() + PATIENCE
+        while not call(home, "len(durable_offsite()['acme']) > 160"):
+            assert time.monotonic() < deadline, (home.folder / "shipper.txt").read_text()
             time.sleep(0.1)
     finally:
         shipper.send_signal(signal.SIGKILL)
         shipper.wait()
-    assert writer.wait(60) == 0, (home.folder / "writer.txt").read_text()
+    assert writer.wait(PATIENCE) == 0, (home.folder / "writer.txt").read_text()
     return json.loads(home.run("hotbackup", "--status", "--json").stdout)
 
 
