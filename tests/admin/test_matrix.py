@@ -154,7 +154,9 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     # A package is made and not verified yet; nobody's approval is asked for.
     **dict.fromkeys((f"l2l_subscriptions_deletionrequest_{step}" for step in ("receipt", "fault", "link", "cancel")), (MANAGED, MANAGED)),
     "l2l_subscriptions_deletionrequest_download": (NOBODY, MANAGED),
-    **dict.fromkeys((f"l2l_subscriptions_deletionrequest_{name}" for name in ("plan", "plan_document", "certificate")), (OWN, NOBODY)),
+    **dict.fromkeys(
+        (f"l2l_subscriptions_deletionrequest_{name}" for name in ("plan", "plan_document", "certificate", "paper")), (OWN, NOBODY)
+    ),
     **dict.fromkeys(
         (f"l2l_subscriptions_deletionrequest_{step}" for step in ("begin_return", "waive", "ask_deemed", "approve", "take_back")),
         (NOBODY, NOBODY),
@@ -268,9 +270,12 @@ class Rows:
             arguments.append(type(row).history.filter(**{row._meta.pk.attname: row.pk}).first().history_id)
         if page in ("file", "version_file"):
             arguments.append("waiver" if standard and standard[0] == "l2l_subscriptions_deletionrequest" else "file")
-        arguments += {"l2l_subscriptions_deletionrequest_certificate": [1], "l2l_backups_run_act": ["stop"], "view_on_site": [1, 1]}.get(
-            name, []
-        )
+        arguments += {
+            "l2l_subscriptions_deletionrequest_certificate": [1],
+            "l2l_subscriptions_deletionrequest_paper": [1],
+            "l2l_backups_run_act": ["stop"],
+            "view_on_site": [1, 1],
+        }.get(name, [])
         return reverse(f"admin:{name}", args=arguments)
 
 
