@@ -6,6 +6,7 @@ own customer and no other; rita approves, olga operates, otto audits, anna gives
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,7 @@ from audit.models import Event, Finding, Grant
 from audit.schema import versions
 from audit.schema.versions import Changed
 from audit.signing import Signer, new_secret
+from backups.destroy import stating
 from backups.models import (
     BackupPolicy,
     Certificate,
@@ -48,6 +50,7 @@ from backups.policies import ensure_first_policy
 from l2l import schedules
 from subscriptions.models import DataReturn, DeemedReceiptRequest, DeletionRequest, HoldReleaseRequest, LegalHold, TermChangeRequest
 from tests.admin.conftest import Belongings
+from tests.backups.destroy.statements import facts
 
 STAFF = frozenset({"root", "ada", "rita", "olga", "otto", "anna", "nobody"})
 PEOPLE = (*sorted(STAFF), "anonymous")
@@ -353,7 +356,8 @@ def _an_ending(one: Belongings) -> dict[str, Any]:
         )
         asked.notice = ContentFile(b"a letter", "x")
         asked.save()
-        Certificate.objects.create(request=ending, kind="interim", number=1, document="{}\n", sha256=ending.waiver_sha256, issued_at=now)
+        text = json.dumps(stating.document(facts()))
+        Certificate.objects.create(request=ending, kind="interim", number=1, document=text, sha256=ending.waiver_sha256, issued_at=now)
     return {"l2l_subscriptions_deletionrequest": ending, "l2l_subscriptions_deemedreceiptrequest": asked}
 
 
