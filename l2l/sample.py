@@ -21,6 +21,9 @@ from backups import vault as vaults
 from backups.hot import shipper
 from backups.models import LossHour
 from backups.nightly import back_up
+from backups.returning import carrying_out as returning
+from backups.returning import freezing
+from subscriptions.ending import beginning
 from subscriptions.importing import import_content
 from subscriptions.models import Customer, DataRecord
 from subscriptions.onboarding import add_customer
@@ -41,6 +44,8 @@ CUSTOMERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "northwind": ("Northwind Bicycles", "ada", "Europe/Berlin", {}),
     "kasseler": ("Kasseler Gießerei GmbH", "ada", "Europe/Berlin", {"agreed_retention_years": 10, "agreed_destruction_days": 14}),
     "maple": ("Maple Leaf Motors", "bo", "America/Toronto", {"end": date.today() + timedelta(days=80)}),  # noqa: DTZ011  (a date on paper)
+    # Over since some days: its data is returned, and the package waits for its receipt.
+    "lindqvist": ("Lindqvist Marin AB", "bo", "Europe/Stockholm", {"end": date.today() - timedelta(days=3)}),  # noqa: DTZ011
 }
 
 
@@ -57,13 +62,14 @@ def sign_ins() -> list[str]:
 
 
 def add_sample() -> Iterator[str]:
-    """People, three customers with content, two nights of sets; what is there already is left alone."""
+    """People, customers with content, two nights of sets, an end under way; what is there already is left alone."""
     with audit.acting("sample", reason="sample data", source="init --sample"):
         yield from _add_people()
         for number, code in enumerate(CUSTOMERS):
             if not Customer.objects.filter(code=code).exists():
                 yield f"Adding the sample customer {code}"
                 _add_customer(code, number)
+        yield from _return_what_is_over()
         _forget_measurements()
 
 
@@ -98,6 +104,18 @@ def _add_customer(code: str, number: int) -> None:
         change(customer)
         shipper.ship_once(vault)
         back_up(vault, stream)
+
+
+def _return_what_is_over() -> Iterator[str]:
+    """As the worker does when a last subscription is over: the end opens, the data is frozen, and the package is made."""
+    begun = beginning.begin_due(clock.now()).begun
+    if begun:
+        freezing.keep_frozen()
+        returning.look(clock.now())
+    for pk in returning.waiting(clock.now()):
+        work = returning.carry_out(vaults.from_settings(), pk)
+        if work is not None:
+            yield f"The end of {work.request.customer.code}: {work.get_state_display()}{f', {work.trouble}' if work.trouble else ''}"
 
 
 def _nothing(customer: Customer) -> None:
