@@ -287,10 +287,11 @@ def _told(request: DeletionRequest) -> Iterator[Entry]:
     until = request.cancelled_at
     rows = Recorded.objects.filter(customer=request.customer_id, event__in=list(TOLD), at__gte=request.requested_at)
     for row in rows.filter(at__lte=until) if until else rows:
-        yield Entry(row.at, row.actor, TOLD[Event(row.event)], _fact_words(row.facts))
+        yield Entry(row.at, row.actor, TOLD[Event(row.event)], _fact_words(Event(row.event), row.facts))
 
 
-def _fact_words(facts: dict[str, Any]) -> str:
+def _fact_words(event: Event, facts: dict[str, Any]) -> str:
     """What of an event's facts says something to people."""
-    names = (("number", "package {}"), ("way", "by {}"), ("day", "day {}"), ("kind", "{}"), ("addresses", "{} addresses"))
+    numbered = "number {}" if event == Event.CERTIFIED else "package {}"
+    names = (("number", numbered), ("way", "by {}"), ("day", "day {}"), ("kind", "{}"), ("addresses", "{} addresses"))
     return ", ".join(words.format(facts[name]) for name, words in names if name in facts)
