@@ -10,10 +10,8 @@ from django.urls import reverse
 
 from audit import clock, grants
 from audit.moments import in_zone
-from backups.models import DestructionTry
 from l2l.admin import ending_path
 from l2l.admin.ending_path import due_words
-from l2l.admin.endings import overdue
 from l2l.admin.todos import Todo
 from subscriptions.admin import of_visible_customers
 from subscriptions.ending import approving, receipts, requests
@@ -51,43 +49,56 @@ def receipts_waiting(user: Any) -> list[Waiting] | None:
 
 
 def ending_todos(user: Any) -> Iterator[Todo]:
-    """For whoever may see ends of customers, of those customers that they may see."""
+    """For whoever may see ends of customers, of those customers that they may see. Read once: few customers end at a time."""
     if not user.has_perm(SEES):
         return
-    visible = of_visible_customers(user, DeletionRequest.objects.all(), "customer").select_related("customer")
-    yield from _alarms(user, visible)
+    under_way = DeletionRequest.objects.exclude(state__in=[one.value for one in ENDED]).select_related("customer", "newest_look")
+    found = list(of_visible_customers(user, under_way, "customer").order_by("requested_at"))
+    yield from _overdue(found)
+    yield from _stuck(found)
+    yield from _not_asked_for(user)
     if user.has_perm(RETURNS):
-        yield from _for_account_managers(visible)
+        yield from _returns(found)
 
 
-def _alarms(user: Any, visible: Any) -> Iterator[Todo]:
-    """What is not as promised: for everybody."""
-    for ending, _ in overdue(visible)[:SHOWN]:
-        words, _ = due_words(ending, clocks.of(ending, clock.now()), clock.now())
+def _overdue(found: list[DeletionRequest]) -> Iterator[Todo]:
+    now = clock.now()
+    stands = clocks.of_all(found, now)
+    for ending in [one for one in found if one.pk in stands and stands[one.pk].overdue][:SHOWN]:
+        words, _ = due_words(ending, stands[ending.pk], now)
         yield Todo("bad", "Destruction", f"{ending.customer.name}: {words}.", page_of(ending))
-    stuck = DestructionTry.objects.filter(request__in=visible.exclude(state__in=[one.value for one in ENDED])).exclude(trouble="")
-    for one in stuck.select_related("request__customer")[:SHOWN]:
-        yield Todo("bad", "Destruction", f"{one.request.customer.name}: {one.trouble}", page_of(one.request))
-    seen = set(Customer.objects.visible_to(user).values_list("pk", flat=True)) if (without := requests.owed(clock.now())) else set()
+
+
+def _stuck(found: list[DeletionRequest]) -> Iterator[Todo]:
+    """Destructions that something stands in the way of."""
+    looks = [(one, getattr(one, "newest_look", None)) for one in found]
+    for ending, look in [(one, look) for one, look in looks if look is not None and look.trouble][:SHOWN]:
+        yield Todo("bad", "Destruction", f"{ending.customer.name}: {look.trouble}", page_of(ending))
+
+
+def _not_asked_for(user: Any) -> Iterator[Todo]:
+    """The control over ends: no customer whose last subscription is over is without a request."""
+    without = requests.owed(clock.now())
+    seen = set(Customer.objects.visible_to(user).values_list("pk", flat=True)) if without else set()
+    text = "the last subscription is over, and nobody has asked for its end. Ask for it, or enter the subscription that goes on."
     for customer in [one for one in without if one.pk in seen][:SHOWN]:
-        text = "the last subscription is over, and nobody has asked for its end. Ask for it, or enter the subscription that goes on."
-        yield Todo("bad", "End", f"{customer.name}: {text}", reverse("admin:l2l_subscriptions_customer_overview", args=[customer.pk]))
+        page = reverse("admin:l2l_subscriptions_customer_overview", args=[customer.pk])
+        yield Todo("bad", "End", f"{customer.name}: {text}", page)
 
 
-def _for_account_managers(visible: Any) -> Iterator[Todo]:
-    """What their customers wait for, or are waited for."""
-    states = (State.REQUESTED.value, State.RETURNING.value, State.RETURNED.value)
-    for ending in visible.filter(state__in=states).order_by("requested_at")[:SHOWN]:
-        turn = ending_path.turn_of(ending, clock.now())
+def _returns(found: list[DeletionRequest]) -> Iterator[Todo]:
+    """What an account manager's customers wait for, or are waited for."""
+    for ending in [one for one in found if one.state in (State.REQUESTED, State.RETURNING, State.RETURNED)][:SHOWN]:
         package = ending_path.package_of(ending) if ending.state == State.RETURNED else None
-        if package is not None and package.delivered_at is None:
+        if package is None:
+            text = ending_path.turn_of(ending, clock.now()).what
+            yield Todo("info", "Return", f"{ending.customer.name}: {text}", page_of(ending))
+        elif package.delivered_at is None:
             text = "the package is ready and was not handed over: make a link for the customer, or download it."
             yield Todo("warn", "Return", f"{ending.customer.name}: {text}", page_of(ending))
-        elif package is not None and package.delivered_at is not None:
+        else:
             at = in_zone(package.delivered_at, ending.customer.zone)
             yield Todo("info", "Return", f"{ending.customer.name}: handed over {at}; its receipt is outstanding.", page_of(ending))
-        else:
-            yield Todo("info", "Return", f"{ending.customer.name}: {turn.what}", page_of(ending))
 
 
 def page_of(ending: DeletionRequest) -> str:
