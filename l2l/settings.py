@@ -36,10 +36,9 @@ L2L_NOW = env.str("L2L_NOW", "")
 L2L_ADDRESS = env.str("L2L_ADDRESS", "")
 
 
-def secret(variable: str) -> str:
-    """A secret from the environment, or from the file that `<variable>_FILE` names: only its owner may read that (`l2l/checks.py`)."""
-    path = env.str(f"{variable}_FILE", "")
-    return Path(path).read_text().strip() if path else env.str(variable, "")
+def secret(value: str, path: str) -> str:
+    """A secret as it stands in the environment, or in the file that is named there: only its owner may read that (`l2l/checks.py`)."""
+    return Path(path).read_text().strip() if path else value
 
 
 def secret_key() -> str:
@@ -192,7 +191,7 @@ L2L_MAIL_TLS = env.str("L2L_MAIL_TLS", "starttls")
 EMAIL_USE_TLS, EMAIL_USE_SSL = L2L_MAIL_TLS == "starttls", L2L_MAIL_TLS == "tls"
 EMAIL_PORT = env.int("L2L_MAIL_PORT", {"tls": 465, "starttls": 587}.get(L2L_MAIL_TLS, 25))
 EMAIL_HOST_USER = env.str("L2L_MAIL_USER", "")
-EMAIL_HOST_PASSWORD = secret("L2L_MAIL_PASSWORD")
+EMAIL_HOST_PASSWORD = secret(env.str("L2L_MAIL_PASSWORD", ""), env.str("L2L_MAIL_PASSWORD_FILE", ""))
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = env.str("L2L_MAIL_FROM", "")
 
