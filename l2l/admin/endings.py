@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
@@ -14,6 +15,7 @@ from django.utils.text import capfirst
 from audit import clock, registry
 from audit.admin import RowList, display, moment
 from audit.badges import badge
+from backups.destroy import certificate_pdf
 from backups.models import Certificate, ReturnWork
 from l2l.admin import ending_path
 from l2l.admin.ending_acts import EndingActs
@@ -118,19 +120,32 @@ class DeletionRequestAdmin(EndingActs):
     # One request
 
     def get_urls(self) -> list[Any]:
-        return [self.view_path("<path:object_id>/certificate/<int:number>/", self.certificate_view, "certificate"), *super().get_urls()]
+        return [
+            self.view_path("<path:object_id>/certificate/<int:number>/", self.certificate_view, "certificate"),
+            self.view_path("<path:object_id>/certificate/<int:number>/paper/", self.paper_view, "paper"),
+            *super().get_urls(),
+        ]
 
     def certificate_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponseBase:
         """The signed document, byte for byte: the authority, which `verify_certificate` checks without this database."""
+        return self._certificate(request, object_id, number, "json", lambda found: found.document.encode())
+
+    def paper_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponseBase:
+        """The same for people to read; it names the document's digest."""
+        return self._certificate(request, object_id, number, "pdf", lambda found: certificate_pdf.of_text(found.document))
+
+    def _certificate(
+        self, request: HttpRequest, object_id: str, number: int, suffix: str, content: Callable[[Certificate], bytes]
+    ) -> HttpResponseBase:
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         ending = self.visible_object(request, object_id)
         found = ending.certificates.filter(number=number).first()
         if found is None:
             raise Http404("There is no such certificate.")
-        name = f"{found.kind}-{ending.customer.code}-{found.number}.json"
+        name = f"{found.kind}-{ending.customer.code}-{found.number}.{suffix}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
-        return HttpResponse(found.document.encode(), content_type="application/json", headers=headers)
+        return HttpResponse(content(found), content_type=f"application/{suffix}", headers=headers)
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponseBase:
         if request.method not in ("GET", "HEAD"):
@@ -180,7 +195,9 @@ class DeletionRequestAdmin(EndingActs):
             "refresh": 10 if ending.state in (State.RETURNING, State.DESTROYING) else 0,
             "deadline_days": deadlines.ESCALATION_DAYS,
             **carried_out(ending),
-            "statements": [(one, self.url("certificate", ending.pk, one.number)) for one in statements],
+            "statements": [
+                (one, self.url("certificate", ending.pk, one.number), self.url("paper", ending.pk, one.number)) for one in statements
+            ],
             "work": ReturnWork.objects.filter(request=ending).first() if ending.state == State.RETURNING else None,
             "plan_url": self.url("plan", ending.pk) if ending.is_open else "",
             "waiver_url": self.url("file", ending.pk, "waiver") if ending.waiver else "",

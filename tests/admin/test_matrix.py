@@ -6,6 +6,7 @@ own customer and no other; rita approves, olga operates, otto audits, anna gives
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,7 @@ from audit.models import Event, Finding, Grant
 from audit.schema import versions
 from audit.schema.versions import Changed
 from audit.signing import Signer, new_secret
+from backups.destroy import stating
 from backups.models import (
     BackupPolicy,
     Certificate,
@@ -48,6 +50,7 @@ from backups.policies import ensure_first_policy
 from l2l import schedules
 from subscriptions.models import DataReturn, DeemedReceiptRequest, DeletionRequest, HoldReleaseRequest, LegalHold, TermChangeRequest
 from tests.admin.conftest import Belongings
+from tests.backups.destroy.statements import facts
 
 STAFF = frozenset({"root", "ada", "rita", "olga", "otto", "anna", "nobody"})
 PEOPLE = (*sorted(STAFF), "anonymous")
@@ -154,7 +157,9 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     # A package is made and not verified yet; nobody's approval is asked for.
     **dict.fromkeys((f"l2l_subscriptions_deletionrequest_{step}" for step in ("receipt", "fault", "link", "cancel")), (MANAGED, MANAGED)),
     "l2l_subscriptions_deletionrequest_download": (NOBODY, MANAGED),
-    **dict.fromkeys((f"l2l_subscriptions_deletionrequest_{name}" for name in ("plan", "plan_document", "certificate")), (OWN, NOBODY)),
+    **dict.fromkeys(
+        (f"l2l_subscriptions_deletionrequest_{name}" for name in ("plan", "plan_document", "certificate", "paper")), (OWN, NOBODY)
+    ),
     **dict.fromkeys(
         (f"l2l_subscriptions_deletionrequest_{step}" for step in ("begin_return", "waive", "ask_deemed", "approve", "take_back")),
         (NOBODY, NOBODY),
@@ -268,9 +273,12 @@ class Rows:
             arguments.append(type(row).history.filter(**{row._meta.pk.attname: row.pk}).first().history_id)
         if page in ("file", "version_file"):
             arguments.append("waiver" if standard and standard[0] == "l2l_subscriptions_deletionrequest" else "file")
-        arguments += {"l2l_subscriptions_deletionrequest_certificate": [1], "l2l_backups_run_act": ["stop"], "view_on_site": [1, 1]}.get(
-            name, []
-        )
+        arguments += {
+            "l2l_subscriptions_deletionrequest_certificate": [1],
+            "l2l_subscriptions_deletionrequest_paper": [1],
+            "l2l_backups_run_act": ["stop"],
+            "view_on_site": [1, 1],
+        }.get(name, [])
         return reverse(f"admin:{name}", args=arguments)
 
 
@@ -348,7 +356,8 @@ def _an_ending(one: Belongings) -> dict[str, Any]:
         )
         asked.notice = ContentFile(b"a letter", "x")
         asked.save()
-        Certificate.objects.create(request=ending, kind="interim", number=1, document="{}\n", sha256=ending.waiver_sha256, issued_at=now)
+        text = json.dumps(stating.document(facts()))
+        Certificate.objects.create(request=ending, kind="interim", number=1, document=text, sha256=ending.waiver_sha256, issued_at=now)
     return {"l2l_subscriptions_deletionrequest": ending, "l2l_subscriptions_deemedreceiptrequest": asked}
 
 
