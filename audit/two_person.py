@@ -48,8 +48,9 @@ class ApprovalRefused(AuditError):
 class PlanChanged(ApprovalRefused):
     """What was asked for is not what would be done now: the request is void."""
 
-    def __init__(self) -> None:
-        super().__init__("plan", "What would be done is no longer what was asked for. The request is void: look at it, and ask again.")
+    def __init__(self, message: str = "") -> None:
+        void = "What would be done is no longer what was asked for. The request is void: look at it, and ask again."
+        super().__init__("plan", message or void)
 
 
 def _person(**options: Any) -> models.ForeignKey:

@@ -12,29 +12,32 @@ from audit.durability import flush
 from backups import item_exports
 from backups.destroy import inventory
 from backups.models import ItemExport
+from backups.returning import packages
 from backups.spool import clear
 from backups.test_restores import trials
 from backups.vault import Vault
-from subscriptions.ending import returns
-from subscriptions.models import Customer, DataReturn, Export
+from subscriptions.models import Customer, DataReturn, DeletionRequest, Export
 
 
 def remove_package(customer: Customer, now: datetime) -> tuple[int, int]:
     """Every package that was made for it and still lies here, parts of one that was never finished included. Raises `OSError`."""
-    gone = size = 0
-    for made in DataReturn.objects.filter(request__customer=customer).order_by("number"):
-        path = Path(made.path)
-        if path.is_file():
-            gone, size = gone + 1, size + path.stat().st_size
-            path.unlink()
-            flush(path.parent)
-        if made.removed_at is None and not path.exists():
-            returns.removed(made, now=now)
-    return gone, size
+    there = _packages(customer)
+    size = sum(path.stat().st_size for path in there)
+    for request in DeletionRequest.objects.filter(customer=customer):
+        packages.remove_all(request, now=now)
+    return len(there), size
 
 
 def package_left(customer: Customer) -> list[str]:
-    return [f"{made.path} is still there" for made in DataReturn.objects.filter(request__customer=customer) if Path(made.path).exists()]
+    return [f"{path} is still there" for path in _packages(customer)]
+
+
+def _packages(customer: Customer) -> list[Path]:
+    """The files, wherever a row says that one lies, and in every folder of its requests."""
+    found = {Path(path) for path in DataReturn.objects.filter(request__customer=customer).values_list("path", flat=True)}
+    for request in DeletionRequest.objects.filter(customer=customer):
+        found.update(path for folder in packages.folders_of(request) for path in folder.rglob("*"))
+    return sorted(path for path in found if path.is_file() or path.is_symlink())
 
 
 def remove_exports(vault: Vault, customer: Customer, now: datetime) -> tuple[int, int]:

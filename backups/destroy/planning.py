@@ -185,7 +185,9 @@ def approve(
     check_person(request.stream, by, Move.APPROVE)
     plan = plan_of(vault, request)
     if plan.digest != seen:
-        raise two_person.PlanChanged
+        raise two_person.PlanChanged(
+            "What would be destroyed is not what you looked at, or not any more: look at the plan again, and approve that."
+        )
     if plan.waits:
         raise NotPlanned(f"It cannot be approved yet: {'; '.join(plan.waits)}.")
     with acts(by, why):  # before the approval, which commits by itself: a plan that nobody approved binds nobody

@@ -29,6 +29,7 @@ from backups.purge.reading_back import check_gone, storage_of
 from backups.purge.suppression import Digester
 from backups.vault import Vault
 from subscriptions import holds, past_term
+from subscriptions.ending import standing
 from subscriptions.holds import OnHold
 
 logger = logging.getLogger(__name__)
@@ -284,6 +285,7 @@ def _finish_left(vault: Vault, purge: Purge) -> None:
 
 def _approved(only: Iterable[uuid.UUID] | None) -> list[PurgeRequest]:
     found = PurgeRequest.objects.filter(state=State.APPROVED.value).select_related("customer").order_by("requested_at")
+    found = found.exclude(customer__in=standing.ended())  # all of it goes, or went
     return list(found if only is None else found.filter(customer__in=list(only)))
 
 

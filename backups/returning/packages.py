@@ -24,6 +24,12 @@ def building_of(request: DeletionRequest) -> Path:
     return Path(settings.L2L_EXPORTS) / f"return-{request.pk}.building"
 
 
+def folders_of(request: DeletionRequest) -> list[Path]:
+    """Those that there are: of every package, and of one that is being made."""
+    found = [*Path(settings.L2L_EXPORTS).glob(f"return-{request.pk}-*"), building_of(request)]
+    return [folder for folder in found if folder.is_dir()]
+
+
 def clear_building(request: DeletionRequest) -> Path:
     folder = building_of(request)
     if folder.exists():
@@ -51,7 +57,7 @@ def remove_all(request: DeletionRequest, *, now: datetime) -> list[str]:
     request is cancelled. Raises `OSError` when the disk refuses."""
     clear_building(request)
     left = [one.path for one in DataReturn.objects.filter(request=request).select_related("request") if not remove(one, now=now)]
-    strays = [path for path in Path(settings.L2L_EXPORTS).glob(f"return-{request.pk}-*") if path.is_dir()]
+    strays = folders_of(request)
     for stray in strays:
         shutil.rmtree(stray)
     return left + [str(stray) for stray in strays if stray.exists()]

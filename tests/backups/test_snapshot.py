@@ -160,9 +160,12 @@ def _a_test_restore(customer: Any) -> TestRestore:
 
 def _an_end(customer: Any) -> dict[Model, Any]:
     moment = datetime(2026, 3, 1, tzinfo=UTC)
-    request = DeletionRequest.objects.create(customer=customer, why="x", ends_on=moment.date(), requested_at=moment)
+    over = {"state": "cancelled", "ends_on": moment.date()}  # so that another one may stand beside it
+    request = DeletionRequest.objects.create(customer=customer, why="x", requested_at=moment, **over)
     about = dict.fromkeys(("made_at", "verified_at", "expires_at"), moment) | {"package_sha256": "0" * 64, "manifest_sha256": "0" * 64}
-    package = DataReturn.objects.create(request=request, number=1, set_id=customer.pk, size=1, file_name="x.zip", path="/x", **about)
+    package = DataReturn.objects.create(
+        request=request, number=1, set_id=customer.pk, size=1, file_name="x.zip", path="/x", fault_at=moment, **about
+    )
     return {DeletionRequest: request.pk, DataReturn: package.pk}
 
 
