@@ -20,7 +20,7 @@ from audit.errors import AuditError
 from audit.events import Event, record
 from audit.two_person import PlanChanged
 from backups import leases
-from backups.destroy import catalogue_rows, content_rows, disk, inventory, marker, segments, steps, stored_objects, sweeping, texts
+from backups.destroy import catalogue_rows, content_rows, disk, inventory, marker, segments, stages, steps, stored_objects, sweeping, texts
 from backups.destroy import upload_files as uploads
 from backups.destroy.planning import plan_of, still_holds, stored_plan
 from backups.destroy.steps import Gone, Step
@@ -96,7 +96,8 @@ def _look_at(vault: Vault, request: DeletionRequest, now: datetime, report: Repo
             if not isinstance(problem, BackupError | StoreError | AuditError | OSError):
                 logger.exception("Destruction %s failed", request.pk)
             trouble = _told(problem)
-        _note(request, trouble, vault.clock())
+        if _note(request, trouble, vault.clock()):
+            _state_what_remains(vault, request, trouble)
     if trouble:
         report.troubles[code] = trouble
     elif DestructionSweep.objects.filter(request=request, round=steps.round_of(request), clean=True).exists():
@@ -310,13 +311,15 @@ def _count(request: DeletionRequest, now: datetime) -> None:
         row.save(update_fields=["looked_at", "tries"])
 
 
-def _note(request: DeletionRequest, trouble: str, now: datetime) -> None:
-    """Keeps it with the request. What has begun and is stuck, or is overdue, is told once a day."""
+def _note(request: DeletionRequest, trouble: str, now: datetime) -> bool:
+    """Keeps it with the request. What has begun and is stuck, or is overdue, is told once a day. Returns whether it just got stuck."""
+    stuck = request.state == State.DESTROYING and bool(trouble)
     with transaction.atomic():
         row = DestructionTry.objects.select_for_update().get(request=request)
         row.trouble = trouble[:1000]
         stands = clock.of(request, now)
-        late = (request.state == State.DESTROYING and bool(trouble)) or bool(stands and stands.overdue and request.state != State.DESTROYED)
+        late = stuck or bool(stands and stands.overdue and request.state != State.DESTROYED)
+        newly = stuck and row.told_at is None
         if late and (row.told_at is None or now - row.told_at >= DAY):
             row.told_at = now
             due = stands.due_at.isoformat(timespec="seconds") if stands and stands.due_at else ""
@@ -327,6 +330,17 @@ def _note(request: DeletionRequest, trouble: str, now: datetime) -> None:
             row.told_at = None
             findings.close_as_mended(findings.Kind.DESTRUCTION_LATE, subject=request, resolution="It goes on.", now=now)
         row.save()
+    return newly
+
+
+def _state_what_remains(vault: Vault, request: DeletionRequest, trouble: str) -> None:
+    """An interim statement, for the customer has a right to know; what keeps it from being made stands with the request."""
+    for deed in stages.deeds(stages.STUCK):
+        try:
+            deed(vault, request, vault.clock())
+        except TROUBLES as problem:
+            told = f"{trouble}; no interim statement could be made: {_told(problem)}"
+            DestructionTry.objects.filter(request=request).update(trouble=told[:1000])
 
 
 def _actor(request: DeletionRequest) -> actors.Acting:

@@ -36,6 +36,7 @@ def register() -> None:
     stages.at(Stage.AT_ONCE)(drill)
     stages.at(Stage.DAY)(issue)
     stages.at(Stage.WEEK)(supplement)
+    stages.at(stages.STUCK)(interim)
 
 
 def drill(vault: Vault, request: DeletionRequest, now: datetime) -> Certificate:

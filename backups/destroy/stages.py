@@ -12,6 +12,8 @@ from backups.vault import Vault
 from subscriptions.models import DeletionRequest
 
 Stage = DestructionSweep.Stage
+# Beside the sweeps: when a destruction that has begun cannot go on, once until it does.
+STUCK = "stuck"
 # Raises what stands in the way: then the request stays as it is, and the next look tries again.
 Deed = Callable[[Vault, DeletionRequest, datetime], object]
 _deeds: dict[str, list[Deed]] = defaultdict(list)

@@ -16,7 +16,7 @@ from audit.commands import BackOfficeCommand, read_password
 from audit.people import at_the_command_line
 from backups import vault as vaults
 from backups.destroy import carrying_out as destruction
-from backups.destroy import planning
+from backups.destroy import certificate_pdf, planning
 from backups.errors import BackupError
 from backups.models import Certificate, DestructionTry, ReturnWork
 from backups.returning import carrying_out as returning
@@ -44,10 +44,11 @@ TAKES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "take-back": (frozenset({"why"}), frozenset()),
     "cancel": (frozenset({"why"}), frozenset()),
     "destroy": (frozenset(), frozenset()),
+    "certificate": (frozenset({"out"}), frozenset()),
     "status": (frozenset(), frozenset()),
 }
 # Looks, and what the worker and the destroyer do: nobody decides anything by these.
-WITHOUT_PERSON = frozenset({"plan", "destroy", "status"})
+WITHOUT_PERSON = frozenset({"plan", "destroy", "certificate", "status"})
 
 
 class Command(BackOfficeCommand):
@@ -69,7 +70,9 @@ class Command(BackOfficeCommand):
         parser.add_argument("--document", type=Path, metavar="FILE", help="the waiver, or the proof that notice was given")
         parser.add_argument("--encrypt-to", metavar="RECIPIENT", help="the customer's own age recipient")
         parser.add_argument("--plan", metavar="DIGEST", help="of the plan that you looked at ('deletion plan CUSTOMER')")
-        parser.add_argument("--out", type=Path, metavar="FILE", help="writes the whole plan, with every name, to a new file")
+        parser.add_argument(
+            "--out", type=Path, metavar="FILE", help="a new file: for the whole plan, with every name, or for the certificate"
+        )
         parser.add_argument("--as", metavar="USER", dest="user", help="who does this")
         parser.add_argument("--password-file", type=Path, metavar="FILE", help="its first line; mode 0600")
 
@@ -78,7 +81,8 @@ class Command(BackOfficeCommand):
         chosen = Customer.objects.all().by_code(customer)
         if step in WITHOUT_PERSON:
             with actors.acting(actors.of_shell("deletion", reason="the end of a customer")):
-                {"plan": self._plan, "destroy": self._destroy, "status": self._status}[step](chosen, options)
+                looks = {"plan": self._plan, "destroy": self._destroy, "certificate": self._certificate, "status": self._status}
+                looks[step](chosen, options)
             return
         options["password"] = read_password(options["password_file"])
         with actors.acting(actors.of_shell("deletion")):
@@ -206,6 +210,23 @@ class Command(BackOfficeCommand):
             raise CommandError(turn_of(ending, clock.now()).what)
         if ending.state != State.DESTROYED:
             raise CommandError("It is not certified yet: every place is listed again 24 hours after the last step. Run it again then.")
+
+    def _certificate(self, customer: Customer, options: dict[str, Any]) -> None:
+        """What was issued last, as the signed JSON that counts, and beside it on paper (.pdf). Neither replaces a file."""
+        ending = _ending(customer)
+        newest = Certificate.objects.filter(request=ending).order_by("-number").first()
+        if newest is None:
+            raise CommandError(f"Nothing was certified or stated of {customer.code} yet: it is {ending.state}.")
+        out: Path = options["out"]
+        paper = out.with_suffix(".pdf")
+        if out == paper:
+            raise CommandError("Give the JSON a name that does not end in .pdf: the PDF is written beside it.")
+        for path, data in ((out, newest.document.encode()), (paper, certificate_pdf.of_text(newest.document))):
+            with path.open("xb") as file:
+                file.write(data)
+        about = {"kind": newest.kind, "number": newest.number, "sha256": newest.sha256, "json": str(out), "pdf": str(paper)}
+        words = f"{newest.get_kind_display()} {newest.number}, SHA-256 {newest.sha256}: {out} (the authority) and {paper}."
+        self.report([words, f"Anybody checks it with: manage.py verify_certificate {out} --fingerprint HEX"], about)
 
     def _status(self, customer: Customer, options: dict[str, Any]) -> None:
         self._tell(_ending(customer))

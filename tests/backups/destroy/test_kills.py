@@ -3,6 +3,7 @@ destroyed before all is gone (P12)."""
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
@@ -18,19 +19,21 @@ from tests.home import PROJECT, Home
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
-KILLS, RECORDS, FILES = 30, 2000, 60
+# So many at least, of one customer after the other; each within so many seconds after the process came to its work.
+KILLS, WITHIN, RECORDS, FILES = 30, 0.25, 2000, 60
+NEIGHBOUR, ENDING = "acme2", ("acme", "acme3", "acme4", "acme5", "acme6")
 
 FILL = """
 import audit
 from django.core.files.base import ContentFile
 from subscriptions.models import Customer, DataRecord, UploadedContent
 with audit.acting("test", reason="MARK7f3a", source="test"):
-    for code in ("acme", "acme2"):
+    for code in %r:
         one = Customer.objects.get(code=code)
         DataRecord.objects.tracked_create(DataRecord(customer=one, kind="part", reference=f"{code} {n}", data={"n": n}) for n in range(%d))
         for n in range(%d):
             UploadedContent.objects.create(customer=one, name=f"{n}", file=ContentFile(b"the same" * (n + 1), name="x"))
-""" % (RECORDS, FILES)  # noqa: UP031
+""" % ((NEIGHBOUR, *ENDING), RECORDS, FILES)  # noqa: UP031
 # The waived way to an approval; then the clock of the destroyer stands behind the cooling-off.
 APPROVE = """
 import audit
@@ -42,31 +45,35 @@ from backups.destroy import planning
 from subscriptions.ending import requests
 from subscriptions.models import Customer
 una, vera = User.objects.get(username="una"), User.objects.get(username="vera")
-acme, vault, then = Customer.objects.get(code="acme"), vaults.from_settings(), vaults.clock() - timedelta(hours=80)
-with audit.acting("una", reason="the end", source="test"):
-    acme.account_manager = una
-    acme.save()
-    terms = acme.subscriptions.get()
-    terms.end = (then - timedelta(days=3)).date()
-    terms.save_terms()
-asked = requests.open_request(acme, by=una, why="it ended", now=then)
-asked = requests.waive(asked, by=una, document=ContentFile(b"no data please", name="waiver.pdf"), why="it wrote so", now=then)
-seen = planning.plan_of(vault, asked).digest
-planning.approve(vault, asked, seen=seen, by=vera, password="a long enough sentence", code="acme", why="waived", now=then)
-"""
+vault, then = vaults.from_settings(), vaults.clock() - timedelta(hours=80)
+for code in %r:
+    ending = Customer.objects.get(code=code)
+    with audit.acting("una", reason="the end", source="test"):
+        ending.account_manager = una
+        ending.save()
+        terms = ending.subscriptions.get()
+        terms.end = (then - timedelta(days=3)).date()
+        terms.save_terms()
+    asked = requests.open_request(ending, by=una, why="it ended", now=then)
+    asked = requests.waive(asked, by=una, document=ContentFile(b"no data please", name="waiver.pdf"), why="it wrote so", now=then)
+    seen = planning.plan_of(vault, asked).digest
+    planning.approve(vault, asked, seen=seen, by=vera, password="a long enough sentence", code=code, why="waived", now=then)
+""" % (ENDING,)  # noqa: UP031
 LOOK = """
 from backups import vault as vaults
 from backups.destroy import carrying_out
-print(carrying_out.look(vaults.from_settings(), vaults.clock()))
+from subscriptions.models import Customer
+only = [Customer.objects.get(code="CODE").pk]
+print(carrying_out.look(vaults.from_settings(), vaults.clock(), only=only, progress=lambda line: print(line, flush=True)))
 """
-STANDS = """{
-    "rows": __import__("backups.destroy.inventory").destroy.inventory.in_database(
-        __import__("subscriptions.models").models.Customer.objects.get(code="acme").pk).rows,
-    "state": __import__("subscriptions.models").models.DeletionRequest.objects.get().state,
-    "done": __import__("backups.models").models.DestructionStep.objects.exclude(done_at=None).count(),
-    "swept": __import__("backups.models").models.DestructionSweep.objects.filter(clean=True).count(),
-    "id": str(__import__("subscriptions.models").models.Customer.objects.get(code="acme").pk),
-}""".replace("\n", " ")
+STANDS = """(lambda one: {
+    "rows": __import__("backups.destroy.inventory").destroy.inventory.in_database(one.customer_id).rows,
+    "state": one.state,
+    "done": __import__("backups.models").models.DestructionStep.objects.filter(request=one).exclude(done_at=None).count(),
+    "swept": __import__("backups.models").models.DestructionSweep.objects.filter(request=one, clean=True).count(),
+    "certified": __import__("backups.models").models.Certificate.objects.filter(request=one).exclude(kind="interim").count(),
+    "id": str(one.customer_id),
+})(__import__("subscriptions.models").models.DeletionRequest.objects.get(customer__code="CODE"))""".replace("\n", " ")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -83,7 +90,7 @@ def prepared(tmp_path: Path, settings: dict[str, str]) -> Home:
     password.write_text("a long enough sentence\n")
     for name, role in (("una", "account_manager"), ("vera", "receipt_approver")):
         home.manage("add_person", name, "--role", role, "--since", "2026-01-01", "--password-file", str(password))
-    for code in ("acme", "acme2"):
+    for code in (NEIGHBOUR, *ENDING):
         home.manage("add_customer", code, "--name", code, "--start", "2026-01-01")
     home.manage("shell", "-v", "0", "-c", FILL)
     home.manage("hotbackup", "--once")
@@ -92,9 +99,14 @@ def prepared(tmp_path: Path, settings: dict[str, str]) -> Home:
     return home
 
 
-def started(home: Home) -> subprocess.Popen[str]:
-    command = [sys.executable, str(PROJECT / "manage.py"), "shell", "-v", "0", "-c", LOOK]
+def started(home: Home, code: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(PROJECT / "manage.py"), "shell", "-v", "0", "-c", LOOK.replace("CODE", code)]
     return subprocess.Popen(command, env=home.environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def stands_of(home: Home, code: str) -> dict[str, Any]:
+    found: dict[str, Any] = home.ask(STANDS.replace("CODE", code))
+    return found
 
 
 def left_at_locations(home: Home, customer: str) -> list[str]:
@@ -106,29 +118,46 @@ def left_at_locations(home: Home, customer: str) -> list[str]:
     return found
 
 
-def test_killed_anywhere_it_goes_on_and_ends_the_same(home: Home, tmp_path: Path) -> None:
-    began = time.monotonic()
-    home.ask("1")
-    begins = time.monotonic() - began  # as long as a process takes to come to its work
-    seen: set[Any] = set()
-    for number in range(KILLS):
-        process = started(home)
-        time.sleep(begins * 0.7 + 0.04 * number)
+def killed_until_gone(home: Home, code: str, chosen: random.Random, seen: set[Any]) -> int:
+    """How many processes were killed at work on it before one came to a clean sweep."""
+    kills, within, before = 0, WITHIN, None
+    while True:
+        process = started(home, code)
+        assert process.stdout is not None
+        process.stdout.readline()  # it has come to its work
+        time.sleep(chosen.random() * within)
+        kills += process.poll() is None
         process.kill()
         process.communicate()
-        stands = home.ask(STANDS)
-        seen.add((stands["done"], stands["rows"]))
+        stands = stands_of(home, code)
+        seen.add((code, stands["done"], stands["rows"]))
+        within = WITHIN if stands != before else within * 1.5  # on a slow machine it gets nowhere else
+        before = stands
+        assert not stands["certified"] and stands["state"] in ("approved", "destroying")
         if stands["swept"]:
             assert not stands["rows"] and not left_at_locations(home, stands["id"])
+            return kills
+
+
+def test_killed_anywhere_it_goes_on_and_ends_the_same(home: Home, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chosen, seen, kills, ended = random.Random(seed), set[Any](), 0, []
+    for code in ENDING:
+        kills += killed_until_gone(home, code, chosen, seen)
+        ended.append(code)
+        if kills >= KILLS:
             break
-        assert stands["state"] in ("approved", "destroying")
-    home.manage("shell", "-v", "0", "-c", LOOK)
-    stands = home.ask(STANDS)
-    assert (stands["rows"], stands["swept"], stands["state"]) == (0, 1, "destroying"), stands
-    assert left_at_locations(home, stands["id"]) == [] and len(seen) > 1
-    assert not (home.folder / "uploads" / "uploads" / stands["id"]).exists()
+    print(f"{kills} kills, {len(seen)} different moments, {len(ended)} customers")
+    assert kills >= KILLS, "the processes were too quick: let fewer of them come to their end"
+    for code in ended:
+        home.manage("shell", "-v", "0", "-c", LOOK.replace("CODE", code))
+        stands = stands_of(home, code)
+        assert (stands["rows"], stands["swept"], stands["state"]) == (0, 1, "destroying"), stands
+        assert left_at_locations(home, stands["id"]) == []
+        assert not (home.folder / "uploads" / "uploads" / stands["id"]).exists()
+        assert home.run("restore", code, "--to", str(tmp_path / "none")).returncode != 0
     assert home.json("verify_audit")["whole"]
-    home.manage("restore", "acme2", "--to", str(tmp_path / "out"))
+    home.manage("restore", NEIGHBOUR, "--to", str(tmp_path / "out"))
     assert (tmp_path / "out" / "rows" / "l2l_subscriptions.datarecord.ndjson").read_bytes().count(b"\n") == RECORDS
-    assert home.json("backup", "acme2")[0]["protected"]
-    assert home.run("restore", "acme", "--to", str(tmp_path / "none")).returncode != 0
+    assert home.json("backup", NEIGHBOUR)[0]["protected"]
