@@ -17,6 +17,12 @@ def units(count: int | None) -> str:
 
 
 @register.filter
+def grouped(count: int) -> str:
+    """12,345: many digits are not read otherwise."""
+    return f"{count:,}"
+
+
+@register.filter
 def moment(value: datetime | None) -> str:
     return moments.in_utc(value) if value else "never"
 

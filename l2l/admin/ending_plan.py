@@ -88,7 +88,7 @@ def _steps(rows: Any) -> Iterator[StepShown]:
     row: DestructionStep
     for row in rows:
         if row.done_at is not None:
-            yield StepShown(row, "gone", "good")
+            yield StepShown(row, "written" if row.step == DestructionStep.Step.MARKER else "gone", "good")
         elif row.trouble:
             yield StepShown(row, "waits", "bad")
         else:
