@@ -164,7 +164,7 @@ def _an_end(customer: Any) -> dict[Model, Any]:
     request = DeletionRequest.objects.create(customer=customer, why="x", requested_at=moment, **over)
     about = dict.fromkeys(("made_at", "verified_at", "expires_at"), moment) | {"package_sha256": "0" * 64, "manifest_sha256": "0" * 64}
     package = DataReturn.objects.create(
-        request=request, number=1, set_id=customer.pk, size=1, file_name="x.zip", path="/x", fault_at=moment, **about
+        request=request, number=987_654_321, set_id=customer.pk, size=1, file_name="x.zip", path="/x", fault_at=moment, **about
     )
     return {DeletionRequest: request.pk, DataReturn: package.pk}
 
