@@ -117,6 +117,18 @@ class Worked:
     def kill(self) -> None:
         self._send(signal.SIGKILL, self._victim())
 
+    def kill_at_work(self) -> None:
+        """One that is in the middle of a run for certain: stopped first, and looked for again."""
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < give_up:
+            for pid in self.at_work():
+                self._send(signal.SIGSTOP, pid)
+                if pid in self.at_work():
+                    return self._send(signal.SIGKILL, pid)
+                self._send(signal.SIGCONT, pid)
+            time.sleep(0.02)
+        raise AssertionError(f"{self}: nobody began a run")
+
     def stop(self) -> None:
         pid = self._victim()
         self.stopped.add(pid)
@@ -194,6 +206,7 @@ def test_random_kills_lose_no_night_and_fill_none_twice(home: Home) -> None:
     """Two worker processes and one destroyer, with all that keeps them, killed and stopped at random for two minutes (PostgreSQL)."""
     seconds = 120 if "DATABASE_URL" in home.settings else 40
     with working(home, int(os.environ.get("KILLS_SEED") or random.randrange(1_000_000))) as worked:
+        worked.kill_at_work()
         killing_ends = time.monotonic() + seconds
         while time.monotonic() < killing_ends:
             time.sleep(0.5 + 2.5 * worked.chosen.random())
