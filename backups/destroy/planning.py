@@ -186,7 +186,7 @@ def approve(
     plan = plan_of(vault, request)
     if plan.digest != seen:
         raise two_person.PlanChanged(
-            "What would be destroyed is not what you looked at, or not any more: look at the plan again, and approve that."
+            "The plan is another one than the one that you were shown. Look at it again: approve that one if it is right."
         )
     if plan.waits:
         raise NotPlanned(f"It cannot be approved yet: {'; '.join(plan.waits)}.")

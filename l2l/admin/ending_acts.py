@@ -18,9 +18,7 @@ from django.utils.functional import SimpleLazyObject
 from audit import canonical, clock
 from audit.admin import TrackedAdmin
 from audit.decisions import Decision, ReasonForm, decide
-from audit.errors import AuditError
 from audit.moments import in_utc, span
-from audit.two_person import PlanChanged
 from backups import queueing
 from backups import vault as vaults
 from backups.destroy import planning
@@ -37,13 +35,6 @@ from subscriptions.ending.states import ENDED, State
 from subscriptions.models import Customer, DataReturn, DeletionRequest
 
 Doing = Callable[[Mapping[str, Any]], str]
-
-
-class LookAgain(AuditError):
-    """The plan is another one than the one that you were shown. Look at it again, below: approve that one if it is right."""
-
-    def __init__(self) -> None:
-        super().__init__(str(self.__doc__))
 
 
 class EndingActs(TrackedAdmin):
@@ -183,7 +174,7 @@ class EndingActs(TrackedAdmin):
         ending = self._for_step(request, object_id, "fault")
         current = self._package(ending)
         effect = (
-            f"Package {current.number} counts no more, links to it open nothing, and another one is made from a new final set.",
+            f"Package {current.number} counts no more, links to it open nothing, and another one is made from the final set.",
             "Reminders begin anew with that one.",
         )
 
@@ -255,10 +246,7 @@ class EndingActs(TrackedAdmin):
 
         def act(values: Mapping[str, Any]) -> str:
             about = {"seen": request.POST.get("plan", ""), "by": request.user, "now": clock.now(), **values}
-            try:
-                planning.approve(vaults.from_settings(), ending, **about)
-            except PlanChanged:
-                raise LookAgain from None
+            planning.approve(vaults.from_settings(), ending, **about)
             return "Approved. It cools off now; this page shows until when, and how to stop it."
 
         carried = SimpleLazyObject(lambda: [("plan", shown.digest)])

@@ -221,7 +221,10 @@ class Command(BackOfficeCommand):
         paper = out.with_suffix(".pdf")
         if out == paper:
             raise CommandError("Give the JSON a name that does not end in .pdf: the PDF is written beside it.")
-        for path, data in ((out, newest.document.encode()), (paper, certificate_pdf.of_text(newest.document))):
+        if taken := [str(path) for path in (out, paper) if path.exists()]:
+            raise CommandError(f"{' and '.join(taken)} exists already: give another name. Nothing was written.")
+        on_paper = certificate_pdf.of_text(newest.document)
+        for path, data in ((out, newest.document.encode()), (paper, on_paper)):
             with path.open("xb") as file:
                 file.write(data)
         about = {"kind": newest.kind, "number": newest.number, "sha256": newest.sha256, "json": str(out), "pdf": str(paper)}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 import audit
 from audit.errors import BypassRefused
@@ -145,3 +146,22 @@ def test_the_drill_leaves_nothing_behind(certified: DeletionRequest, vault: Vaul
     assert proof.holds, proof.troubles
     assert (Customer.objects.count(), DataRecord.objects.count()) == (customers, records)
     assert not list(vault.spool.glob("drill-*"))
+
+
+def test_the_command_writes_the_newest_one_and_replaces_no_file(certified: DeletionRequest, vault: Vault, tmp_path: Path) -> None:
+    out = tmp_path / "acme.json"
+    call_command("deletion", "certificate", "acme", "--out", str(out))
+    assert checking.check(out.read_bytes(), vault.fingerprint).document["kind"] == "certificate"
+    assert out.with_suffix(".pdf").read_bytes().startswith(b"%PDF-")
+    out.unlink()
+    with pytest.raises(CommandError, match=r"acme\.pdf exists already"):
+        call_command("deletion", "certificate", "acme", "--out", str(out))
+    assert not out.exists(), "one of the two was written"
+    with pytest.raises(CommandError, match=r"does not end in \.pdf"):
+        call_command("deletion", "certificate", "acme", "--out", str(tmp_path / "acme.pdf"))
+
+
+def test_before_anything_was_stated_the_command_says_so(received: DeletionRequest, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="Nothing was certified or stated of acme yet: it is acknowledged"):
+        call_command("deletion", "certificate", "acme", "--out", str(tmp_path / "acme.json"))
+    assert not list(tmp_path.glob("acme.json"))
