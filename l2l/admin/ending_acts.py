@@ -164,7 +164,8 @@ class EndingActs(TrackedAdmin):
         )
 
         def act(values: Mapping[str, Any]) -> str:
-            receipts.acknowledge(current, **values, by=request.user, now=clock.now())
+            verified_at = receipts.of_minute(values["verified_at"], current)
+            receipts.acknowledge(current, **{**values, "verified_at": verified_at}, by=request.user, now=clock.now())
             return "The receipt is on record. Somebody else approves the destruction: tell them."
 
         title = f"Record the receipt of {ending.customer.name}"

@@ -138,6 +138,7 @@ def _done(request: HttpRequest, package: DataReturn, token: str, act: str, form:
     now, values = clock.now(), form.cleaned_data
     try:
         if act == "acknowledge":
+            values = values | {"verified_at": receipts.of_minute(values["verified_at"], package)}
             receipts.acknowledge(package, **values, now=now)
             return redirect("receipt", token)
         returns.report_fault(package, what=values["what"], by_name=values["by_name"], now=now)

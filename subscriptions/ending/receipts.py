@@ -47,6 +47,12 @@ def is_digest_of(data_return: DataReturn, text: str) -> bool:
     return hmac.compare_digest(text.strip().lower().encode(), data_return.package_sha256.encode())
 
 
+def of_minute(given: datetime, data_return: DataReturn) -> datetime:
+    """What a form's picker means, which knows no seconds: of the minute in which the package was made, its making and not before."""
+    made = data_return.made_at
+    return made if given == made.replace(second=0, microsecond=0) else given
+
+
 def ask_deemed(data_return: DataReturn, *, by: Any, notice: File, why: str, now: datetime) -> DeemedReceiptRequest:
     """The first of two approvers lets silence count, with proof that notice was given. Raises `MoveRefused` where the agreement does not
     allow it, or not yet, and `ApprovalRefused`."""

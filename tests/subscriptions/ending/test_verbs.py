@@ -152,6 +152,14 @@ def test_a_receipt_of_something_else_is_refused(package: DataReturn, receive: Re
     assert fresh(package.request).state == "returned" and not Receipt.objects.exists()
 
 
+def test_a_form_that_knows_no_seconds_means_the_minute_of_the_making(package: DataReturn) -> None:
+    package.made_at = NOW.replace(second=40)
+    minute = NOW.replace(second=0)
+    assert receipts.of_minute(minute, package) == package.made_at
+    for other in (minute - timedelta(minutes=1), minute + timedelta(minutes=1), minute + timedelta(seconds=1)):
+        assert receipts.of_minute(other, package) == other
+
+
 def test_the_customer_gives_it_itself(package: DataReturn) -> None:
     receipt = receipts.acknowledge(package, package_sha256=PACKAGE, verified_by="Ann", how="bagit.py", verified_at=NOW, now=NOW)
     assert (receipt.kind, receipt.recorded_by) == ("customer", None)
