@@ -113,6 +113,20 @@ class Event(StrEnum):
     DESTROYED = "destruction:done"
     DESTRUCTION_REOPENED = "destruction:reopened"
     CERTIFIED = "certificate:issued"
+    CONTROL_BROKEN = "control:broken"
+    CONTROL_KEPT = "control:kept"
+    ALARM_TOLD = "alarm:told"
+    DIGEST_SENT = "digest:sent"
+    ANCHORED = "anchor:sent"
+    PACK_ASKED = "pack:asked"
+    PACK_MADE = "pack:made"
+    PACK_FETCHED = "pack:fetched"
+    ACCESS_REVIEWED = "access:reviewed"
+    ACCESS_ATTESTED = "access:attested"
+    CUSTOMERS_RECONCILED = "customers:reconciled"
+    CUSTOMER_HANDED_OVER = "customer:handed-over"
+    STATEMENT_MADE = "statement:made"
+    REPORT_MADE = "report:made"
     REQUESTED = "request:made"
     APPROVED = "request:approved"
     REQUEST_REFUSED = "request:refused"
@@ -204,6 +218,20 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.DESTROYED: frozenset({"plan"}),
     Event.DESTRUCTION_REOPENED: frozenset({"location", "objects"}),
     Event.CERTIFIED: frozenset({"kind", "number", "sha256"}),
+    Event.CONTROL_BROKEN: frozenset({"control", "value"}),
+    Event.CONTROL_KEPT: frozenset({"control", "value", "seconds"}),
+    Event.ALARM_TOLD: frozenset({"alarms", "ended", "way"}),
+    Event.DIGEST_SENT: frozenset({"day", "addresses"}),
+    Event.ANCHORED: frozenset({"day", "root", "addresses"}),
+    Event.PACK_ASKED: frozenset({"first", "last", "seed"}),
+    Event.PACK_MADE: frozenset({"first", "last", "sha256", "bytes", "unreconciled"}),
+    Event.PACK_FETCHED: frozenset({"sha256", "bytes"}),
+    Event.ACCESS_REVIEWED: frozenset({"quarter", "sha256", "people"}),
+    Event.ACCESS_ATTESTED: frozenset({"quarter", "about", "location"}),
+    Event.CUSTOMERS_RECONCILED: frozenset({"sha256", "billed", "ours", "matched", "differ"}),
+    Event.CUSTOMER_HANDED_OVER: frozenset({"from", "to"}),
+    Event.STATEMENT_MADE: frozenset({"kind", "sha256"}),
+    Event.REPORT_MADE: frozenset({"kind", "first", "last", "sha256", "rows"}),
     Event.REQUESTED: _OF_REQUESTS,
     Event.APPROVED: _OF_REQUESTS,
     Event.REQUEST_REFUSED: _OF_REQUESTS,

@@ -41,6 +41,9 @@ class Kind(StrEnum):
     RECEIPT_OUTSTANDING = "receipt-outstanding"
     DESTRUCTION_LATE = "destruction-late"
     FOUND_AFTER_DESTRUCTION = "found-after-destruction"
+    CONTROL_BROKEN = "control-broken"
+    CUSTOMERS_DIFFER = "customers-differ"
+    ACCESS_UNREVIEWED = "access-unreviewed"
 
 
 LABELS = {
@@ -56,6 +59,9 @@ LABELS = {
     Kind.RECEIPT_OUTSTANDING: "receipt of returned data outstanding",
     Kind.DESTRUCTION_LATE: "destruction overdue",
     Kind.FOUND_AFTER_DESTRUCTION: "found after destruction",
+    Kind.CONTROL_BROKEN: "a promise was broken",
+    Kind.CUSTOMERS_DIFFER: "billing knows other customers than we",
+    Kind.ACCESS_UNREVIEWED: "access was not reviewed in its quarter",
 }
 # Days until it is to be cleared up; what can cost data is sooner.
 DUE_DAYS = {
@@ -67,6 +73,8 @@ DUE_DAYS = {
     Kind.RECEIPT_OUTSTANDING: 7,
     Kind.DESTRUCTION_LATE: 1,
     Kind.FOUND_AFTER_DESTRUCTION: 1,
+    Kind.CONTROL_BROKEN: 3,
+    Kind.CUSTOMERS_DIFFER: 3,
 }
 OTHERS_DUE_DAYS = 14
 

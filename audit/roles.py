@@ -51,11 +51,19 @@ SEES_ENDS = tuple(
     f"l2l_subscriptions.view_{model}" for model in ("deletionrequest", "datareturn", "receipt", "deemedreceiptrequest", "endingnotice")
 )
 DEEMED_RECEIPTS = "l2l_subscriptions.{}_deemedreceiptrequest"
+SEES_CONTROLS = tuple(f"l2l_audit.view_{model}" for model in ("controlstate", "reading", "alarm"))
+SEES_RECONCILIATIONS = "l2l_subscriptions.view_reconciliation"
+RECONCILES = "l2l_subscriptions.add_reconciliation"
+REVIEWS = ("l2l_audit.view_accessreview", "l2l_audit.view_attestation")
+SIGNS_REVIEWS_OFF = "l2l_audit.sign_off_accessreview"
+ATTESTS = "l2l_audit.add_attestation"
+PACKS = ("l2l_audit.view_evidencepack", "l2l_audit.add_evidencepack", "l2l_audit.view_anchor")
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
     # Of their own customers alone: the admin limits the rows.
     Role.ACCOUNT_MANAGER: (
+        *SEES_CONTROLS,
         SEES_FINDINGS,
         *OF_CUSTOMERS,
         *OF_OWN_NIGHTS,
@@ -73,6 +81,8 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *(f"l2l_subscriptions.{verb}_{model}" for model in CONTENT for verb in ("add", "change", "delete")),
     ),
     Role.RECEIPT_APPROVER: (
+        *SEES_CONTROLS,
+        SEES_RECONCILIATIONS,
         SEES_FINDINGS,
         *OF_CUSTOMERS,
         *OF_OWN_NIGHTS,
@@ -94,6 +104,11 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SIGNS_TESTS_OFF,
     ),
     Role.BACKUP_OPERATOR: (
+        *SEES_CONTROLS,
+        SEES_RECONCILIATIONS,
+        RECONCILES,
+        *REVIEWS,
+        ATTESTS,
         SEES_FINDINGS,
         "l2l_audit.change_finding",
         *OF_CUSTOMERS,
@@ -123,6 +138,10 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SIGNS_TESTS_OFF,
     ),
     Role.AUDITOR: (
+        *SEES_CONTROLS,
+        SEES_RECONCILIATIONS,
+        *REVIEWS,
+        *PACKS,
         SEES_FINDINGS,
         *OF_CUSTOMERS,
         *OF_BACKUPS,
@@ -145,6 +164,10 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
     ),
     # Users and roles, and the queue's leavings; no power over data.
     Role.ADMINISTRATOR: (
+        *SEES_CONTROLS,
+        *REVIEWS,
+        SIGNS_REVIEWS_OFF,
+        ATTESTS,
         *(f"l2l_audit.{verb}_grant" for verb in ("view", "add", "change")),
         *(f"auth.{verb}_user" for verb in ("view", "add", "change")),
         "auth.view_group",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from audit.moments import in_utc_to_the_second, length
+from audit.promises import Standing as State
 from backups.hot.durations import UNCOUNTED, Counted
 
 WARNING = timedelta(seconds=5)
@@ -28,18 +28,6 @@ DECIDE = (
     "Put the newest database back; or, if what it lacks is given up, start a new timeline: "
     "manage.py hotbackup --new-timeline --as USER --password-file FILE --reason WHY."
 )
-
-
-class State(StrEnum):
-    """From best to worst."""
-
-    KEPT = "kept"
-    AT_RISK = "at risk"
-    BROKEN = "broken"
-
-    @property
-    def rank(self) -> int:
-        return list(State).index(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from subscriptions.models.customer import Customer, Subscription
 from subscriptions.models.ending import DataReturn, DeemedReceiptRequest, DeletionRequest, EndingNotice, Receipt
 from subscriptions.models.export import Export
 from subscriptions.models.holds import HoldReleaseRequest, LegalHold
+from subscriptions.models.reconciling import Reconciliation
 from subscriptions.models.terms import TermChangeRequest
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "LegalHold",
     "Link",
     "Receipt",
+    "Reconciliation",
     "Subscription",
     "TermChangeRequest",
     "UploadedContent",

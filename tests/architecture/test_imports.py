@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 APPS = ["audit", "subscriptions", "backups", "l2l"]
 
 PURE = [
+    "audit/promises.py",
     "audit/canonical.py",
     "audit/chain.py",
     "audit/signing.py",

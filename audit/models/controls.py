@@ -1,0 +1,80 @@
+"""What the controls came to, now and hour by hour, and the alarms that went out (P13)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from audit.fields import CanonicalJSONField
+from audit.models.evidence import AppendedModel
+from audit.promises import Standing
+from audit.registry import protect
+
+STATES = [(one.value, one.value) for one in Standing]
+
+
+@protect(system=True)
+class Reading(AppendedModel):
+    """What all controls came to in one hour. `controls` has an object for each, by name: state, figure, value, threshold, why. Ids and
+    counts alone. `gap_since` is the hour of the reading before when hours are missing between."""
+
+    hour = models.DateTimeField(unique=True, help_text="When the hour began.")
+    at = models.DateTimeField(help_text="When it was measured.")
+    gap_since = models.DateTimeField(null=True, blank=True)
+    controls: Any = CanonicalJSONField()
+    software = models.CharField(max_length=40)
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ("-hour",)
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:00} UTC"
+
+
+class ControlState(models.Model):
+    """How a control stands now: bookkeeping, measured anew every minute. `trouble`: it could not be measured, and the rest is older."""
+
+    control = models.CharField(max_length=60, primary_key=True)
+    state = models.CharField(max_length=10, choices=STATES)
+    figure = models.CharField(max_length=300)
+    value = models.FloatField(null=True, blank=True)
+    why = models.TextField(blank=True)
+    todo = models.TextField(blank=True)
+    since = models.DateTimeField(help_text="Since when it stands so.")
+    measured_at = models.DateTimeField()
+    trouble = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.control} {self.state}"
+
+
+class Alarm(models.Model):
+    """One thing that people were told of: raised once, told once by mail and once by the webhook, and told once that it is over.
+
+    `subject` is `control:<name>` or a finding. An empty `*_told_at` is owed; `trouble` is what stood in the way at the last try."""
+
+    subject = models.CharField(max_length=200)
+    state = models.CharField(max_length=10, choices=STATES)
+    text = models.TextField(help_text="Ids and counts alone.")
+    todo = models.TextField(blank=True)
+    raised_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    mailed_at = models.DateTimeField(null=True, blank=True)
+    posted_at = models.DateTimeField(null=True, blank=True)
+    end_mailed_at = models.DateTimeField(null=True, blank=True)
+    end_posted_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    trouble = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ("-raised_at", "-pk")
+        constraints = [models.UniqueConstraint(fields=("subject",), condition=models.Q(ended_at=None), name="l2l_alarm_open_once")]
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.state}"
