@@ -2,7 +2,7 @@
 their readings, the anchors, the reviews of access, the packs, the schema's versions."""
 
 from audit.models.anchors import Anchor
-from audit.models.controls import Alarm, ControlState, Reading
+from audit.models.controls import Alarm, ControlDay, ControlState, Reading
 from audit.models.evidence import Event, SignedHead
 from audit.models.findings import Finding
 from audit.models.grants import Grant
@@ -18,6 +18,7 @@ __all__ = [
     "Anchor",
     "Attestation",
     "ChainHead",
+    "ControlDay",
     "ControlState",
     "Event",
     "EvidencePack",
