@@ -7,9 +7,9 @@ verification reads. The statements of each are a handful, however many customers
 from __future__ import annotations
 
 from audit import controls
-from backups.controls import copies, nights, verification
+from backups.controls import copies, kept, nights, proofs, restoring, verification
 
-CONTROLS = (*nights.CONTROLS, *copies.CONTROLS, *verification.CONTROLS)
+CONTROLS = (*nights.CONTROLS, *copies.CONTROLS, *verification.CONTROLS, *kept.CONTROLS, *restoring.CONTROLS, *proofs.CONTROLS)
 
 
 def register() -> None:
