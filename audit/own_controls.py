@@ -62,7 +62,7 @@ def _of_rights(expired: int, beyond: int, used: int) -> Iterator[Flaw]:
 def measure_guards(now: datetime) -> Measured:
     """Whether the database itself still refuses that one person asks and approves: one constraint for each kind of request."""
     kinds = [kind for kind in _kinds() if not kind._meta.abstract]
-    missing = sum(1 for kind in kinds if not _guarded(kind))
+    missing = sum(1 for guarded in _guards(kinds) if not guarded)
     figure = f"{len(kinds) - missing} of {counted(len(kinds), 'kind')} of requests guarded by the database"
     if not missing:
         return judged(figure, value=0)
@@ -79,10 +79,18 @@ def _kinds() -> Iterator[type[TwoPersonRequest]]:
         yield kind
 
 
-def _guarded(kind: type[TwoPersonRequest]) -> bool:
-    name = f"{kind._meta.app_label}_{kind._meta.model_name}_two_people"
+def _guards(kinds: list[type[TwoPersonRequest]]) -> list[bool]:
+    """For each kind whether its constraint stands. One statement: Django's own way takes dozens for each table on SQLite."""
+    wanted = {kind._meta.db_table: f"{kind._meta.app_label}_{kind._meta.model_name}_two_people" for kind in kinds}
+    marks = ", ".join(["%s"] * len(wanted))
     with connection.cursor() as cursor:
-        return name in connection.introspection.get_constraints(cursor, kind._meta.db_table)
+        if connection.vendor == "postgresql":
+            cursor.execute(f"SELECT conname FROM pg_constraint WHERE convalidated AND conname IN ({marks})", list(wanted.values()))  # noqa: S608
+            standing = {name for (name,) in cursor.fetchall()}
+            return [name in standing for name in wanted.values()]
+        cursor.execute(f"SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name IN ({marks})", list(wanted))  # noqa: S608
+        made = dict(cursor.fetchall())
+    return [f'CONSTRAINT "{name}" CHECK' in made.get(table, "") for table, name in wanted.items()]
 
 
 # P8

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from audit import actors, clock, measuring
+from audit import actors, clock, measuring, reviewing
 from backups import heartbeats
 from backups.queueing import WORKER
 from l2l import mail
+from l2l.access import locations_in_force
 from subscriptions.ending import notices
 
 
@@ -24,3 +25,10 @@ def measure() -> str:
         changed = measuring.measure_all(clock.now())
     heartbeats.beat(WORKER)
     return "; ".join(f"{one.control.name} {one.state.state}" for one in changed) or "as before"
+
+
+def look_at_access() -> str:
+    """Whether the newest quarter that is over was reviewed and attested: once a day, in the worker cluster."""
+    with actors.acting("worker", reason="the quarter's review of access", source="look_at_access"):
+        found = reviewing.look(locations_in_force(), clock.now())
+    return "nothing owed yet" if found is None else f"{found.quarter}: {found.lacking or 'reviewed'}"

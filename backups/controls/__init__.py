@@ -7,9 +7,17 @@ verification reads. The statements of each are a handful, however many customers
 from __future__ import annotations
 
 from audit import controls
-from backups.controls import copies, kept, nights, proofs, restoring, verification
+from backups.controls import access, copies, kept, nights, proofs, restoring, verification
 
-CONTROLS = (*nights.CONTROLS, *copies.CONTROLS, *verification.CONTROLS, *kept.CONTROLS, *restoring.CONTROLS, *proofs.CONTROLS)
+CONTROLS = (
+    *access.CONTROLS,
+    *nights.CONTROLS,
+    *copies.CONTROLS,
+    *verification.CONTROLS,
+    *kept.CONTROLS,
+    *restoring.CONTROLS,
+    *proofs.CONTROLS,
+)
 
 
 def register() -> None:
