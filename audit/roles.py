@@ -59,6 +59,7 @@ SIGNS_REVIEWS_OFF = "l2l_audit.sign_off_accessreview"
 ATTESTS = "l2l_audit.add_attestation"
 PACKS = ("l2l_audit.view_evidencepack", "l2l_audit.add_evidencepack", "l2l_audit.view_anchor")
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
+HANDS_CUSTOMERS_OVER = "l2l_subscriptions.hand_over_customer"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
     # Of their own customers alone: the admin limits the rows.
@@ -66,6 +67,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_CONTROLS,
         SEES_FINDINGS,
         *OF_CUSTOMERS,
+        HANDS_CUSTOMERS_OVER,
         *OF_OWN_NIGHTS,
         LIVE_RESTORES.format("view"),
         *SEES_HOLDS,
@@ -85,6 +87,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SEES_RECONCILIATIONS,
         SEES_FINDINGS,
         *OF_CUSTOMERS,
+        HANDS_CUSTOMERS_OVER,
         *OF_OWN_NIGHTS,
         EVERY_CUSTOMER,
         SEES_POLICY,
