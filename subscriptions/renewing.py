@@ -76,8 +76,8 @@ def why_not(subscription: Subscription, customer: Customer) -> str:
     ending = ending_of(customer)
     if ending is not None and ending.state in PAST_RETURN:
         return (
-            f"{customer.code} is {ending.state}: what was begun there cannot be undone. Take the customer on anew, under another short code "
-            "(manage.py add_customer), and import the package that it was given back (manage.py import_content)."
+            f"{customer.code} is {ending.state}: what was begun there cannot be undone. Take the customer on anew, under another short "
+            "code (manage.py add_customer), and import the package that it was given back (manage.py import_content)."
         )
     return ""
 

@@ -60,7 +60,7 @@ def test_who_has_it_already_keeps_it_without_a_trace(acme: Customer, beta: Custo
 
 @pytest.mark.parametrize("by", ["olga", "otto"])
 def test_seeing_every_customer_is_not_enough(acme: Customer, people: dict[str, User], by: str) -> None:
-    with pytest.raises(HandingOverRefused, match="needs the right l2l_subscriptions.hand_over_customer"):
+    with pytest.raises(HandingOverRefused, match=r"needs the right l2l_subscriptions\.hand_over_customer"):
         hand_over([acme], to=people["bo"], by=people[by], why="x")
 
 
