@@ -13,6 +13,7 @@ from audit.controls import Control, Flaw, Measured, counted, judged
 from audit.findings import Kind
 from audit.moments import in_utc, span
 from audit.promises import Standing
+from subscriptions import reconciling
 from subscriptions.ending import clock, contracts, deadlines, requests
 from subscriptions.ending.deadlines import Clock
 from subscriptions.ending.states import State
@@ -40,7 +41,7 @@ def measure_reconciled(now: datetime) -> Measured:
         if not Customer.objects.exists():
             return judged("no customers yet", value=0)
         return judged(figure, [Flaw(Standing.AT_RISK, "The customers were never compared with billing.", _COMPARE)])
-    differ = (newest.billed - newest.matched) + (newest.ours - newest.matched)
+    differ = reconciling.differing(newest)
     age = max(now - newest.at, timedelta())
     figure = f"{newest.matched:,} of {newest.billed:,} billed customers are ours, compared {span(age)} ago; {counted(differ, 'difference')}"
     return judged(figure, _of_reconciliation(differ, age, newest.at), differ)
@@ -51,7 +52,7 @@ _COMPARE = "Run manage.py reconcile_customers with billing's list."
 
 def _of_reconciliation(differ: int, age: timedelta, at: datetime) -> Iterator[Flaw]:
     if differ:
-        text = f"Billing and this list differ in {counted(differ, 'customer')}: whom we do not know, nobody backs up."
+        text = f"{counted(differ, 'difference')} to billing's list: whom we do not know, nobody backs up."
         yield Flaw(Standing.BROKEN, text, "Reconciliations names them: enter who lacks, then compare again.")
     if age > RECONCILED_WITHIN:
         yield Flaw(Standing.AT_RISK, f"The customers were last compared with billing {in_utc(at)}.", _COMPARE)
