@@ -36,6 +36,7 @@ SCHEDULES = (
     Planned("access is reviewed each quarter", "l2l.tasks.look_at_access", 24 * 60, WORKER),
     Planned("what is stored is read again", "backups.tasks.verify", 10, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
+    Planned("the day's head over all chains", "backups.tasks.anchor", 10, WORKER),
     Planned("keys are wrapped for whom they should be", "backups.tasks.keep_keys", 60, WORKER),
     Planned("former wrappings of keys go", "backups.tasks.remove_former_keys", 60, DESTROYER),
     Planned("packages for customers that end", "backups.tasks.look_at_returns", 1, WORKER),

@@ -52,6 +52,16 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='AnchoredHead',
+            fields=[
+                ('stream', models.UUIDField(primary_key=True, serialize=False)),
+                ('number', models.BigIntegerField()),
+            ],
+            options={
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Attestation',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -199,6 +209,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Telling',
+            fields=[
+                ('way', models.CharField(max_length=20, primary_key=True, serialize=False)),
+                ('since', models.DateTimeField()),
+                ('next_at', models.DateTimeField()),
+                ('told_at', models.DateTimeField(blank=True, help_text='When it last worked.', null=True)),
+                ('attempts', models.PositiveIntegerField(default=0, help_text='In vain, since it last worked.')),
+                ('trouble', models.TextField(blank=True)),
+            ],
+            options={
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Alarm',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -207,6 +231,7 @@ class Migration(migrations.Migration):
                 ('text', models.TextField(help_text='Ids and counts alone.')),
                 ('todo', models.TextField(blank=True)),
                 ('raised_at', models.DateTimeField()),
+                ('worse_at', models.DateTimeField(blank=True, help_text='When it went from at risk to broken.', null=True)),
                 ('ended_at', models.DateTimeField(blank=True, null=True)),
                 ('mailed_at', models.DateTimeField(blank=True, null=True)),
                 ('posted_at', models.DateTimeField(blank=True, null=True)),
