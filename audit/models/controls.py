@@ -16,8 +16,9 @@ STATES = [(one.value, one.value) for one in Standing]
 
 @protect(system=True)
 class Reading(AppendedModel):
-    """What all controls came to in one hour. `controls` has an object for each, by name: state, figure, value, threshold, why. Ids and
-    counts alone. `gap_since` is the hour of the reading before when hours are missing between."""
+    """What all controls came to in one hour. `controls` has an object for each, by name: state, the worst state since the reading before,
+    figure, value, threshold, why; trouble where it could not be measured. Ids and counts alone. `gap_since` is the hour of the reading
+    before when hours are missing between."""
 
     hour = models.DateTimeField(unique=True, help_text="When the hour began.")
     at = models.DateTimeField(help_text="When it was measured.")
@@ -45,6 +46,7 @@ class ControlState(models.Model):
     since = models.DateTimeField(help_text="Since when it stands so.")
     measured_at = models.DateTimeField()
     trouble = models.TextField(blank=True)
+    worst = models.CharField(max_length=10, choices=STATES, blank=True, help_text="The worst state since the newest reading.")
 
     class Meta:
         default_permissions = ("view",)
@@ -80,15 +82,19 @@ class ControlDay(models.Model):
 
 
 class Alarm(models.Model):
-    """One thing that people were told of: raised once, told once by mail and once by the webhook, and told once that it is over.
+    """One thing that people are told of while it lasts: once by mail and once by the webhook, again when it gets worse, daily while it is
+    broken, and once that it is over. Written by `l2l.alarms`.
 
-    `subject` is `control:<name>` or a finding. An empty `*_told_at` is owed; `trouble` is what stood in the way at the last try."""
+    `subject` is `control:<name>`, `finding:<kind>` or `measuring`. An empty `mailed_at`, `posted_at`, `end_mailed_at`, `end_posted_at` is
+    owed, where that way is set; `trouble` is what stood in the way at the last try, of each way. Where there is no mail server, mailed
+    means written to the worker's log."""
 
     subject = models.CharField(max_length=200)
     state = models.CharField(max_length=10, choices=STATES)
     text = models.TextField(help_text="Ids and counts alone.")
     todo = models.TextField(blank=True)
     raised_at = models.DateTimeField()
+    worse_at = models.DateTimeField(null=True, blank=True, help_text="When it went from at risk to broken.")
     ended_at = models.DateTimeField(null=True, blank=True)
     mailed_at = models.DateTimeField(null=True, blank=True)
     posted_at = models.DateTimeField(null=True, blank=True)
@@ -104,3 +110,21 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject} {self.state}"
+
+
+class Telling(models.Model):
+    """How one way of telling people goes (`mail`, `webhook`, `digest`, `anchor`): bookkeeping. `since` is when it was first used: what was
+    over before is not told by it. Nobody tries before `next_at`, which is also the claim of whoever tries just now."""
+
+    way = models.CharField(max_length=20, primary_key=True)
+    since = models.DateTimeField()
+    next_at = models.DateTimeField()
+    told_at = models.DateTimeField(null=True, blank=True, help_text="When it last worked.")
+    attempts = models.PositiveIntegerField(default=0, help_text="In vain, since it last worked.")
+    trouble = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.way

@@ -12,10 +12,10 @@ from audit import clock
 from audit.moments import length
 from backups.admin.charts import KINDS, kind_of_p99, seconds
 from backups.admin.hot import figures_for
-from backups.admin.locations import Owed, owed_by_location
 from backups.hot.standing import Figures, Standing, judged, state_of_age
 from backups.hot.standing import Place as Window
 from backups.models import Damage, Location, UnknownObject, VerificationPass
+from backups.owed import Owed, owed_by_location
 
 # Older than that a pass says nothing of now; each location has one a night.
 NIGHTS_LOOKED_AT = 40
