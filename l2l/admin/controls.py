@@ -89,8 +89,8 @@ def one(request: HttpRequest, name: str) -> HttpResponse:
         month_ticks=_ticks(month, 5),
         year_ticks=_ticks(year, 6),
         shares=_shares([rows[one.day] for one in month if one.day in rows]),
-        month_chart=_values(month, rows, found.control.unit) if figures else "",
-        year_chart=_values(year, rows, found.control.unit) if figures else "",
+        month_chart=_values(month, rows) if figures else "",
+        year_chart=_values(year, rows) if figures else "",
         breaks=_breaks(user, name),
         sees_findings=user.has_perm("l2l_audit.view_finding"),
         alarms=f"{reverse('admin:l2l_audit_alarm_changelist')}?q=control:{name}" if user.has_perm("l2l_audit.view_alarm") else "",
@@ -119,12 +119,12 @@ def _shares(rows: Sequence[ControlDay]) -> list[Share]:
     return [Share(state.value, KINDS[state], count, f"{count * 100 / whole:.1f} %") for state, count in hours.items()] if whole else []
 
 
-def _values(days: Sequence[Day], rows: dict[date, ControlDay], unit: str) -> str:
+def _values(days: Sequence[Day], rows: dict[date, ControlDay]) -> str:
     """A chart of each day's highest and lowest value as JSON; empty where fewer than two days have one."""
     shown = [(one.day, rows[one.day]) for one in days if one.day in rows and rows[one.day].most is not None]
     if len(shown) < 2:
         return ""
-    look = {"displayYAxis": True, "suffixYAxis": unit, "maxTicksXLimit": 8}
+    look = {"displayYAxis": True, "maxTicksXLimit": 8}
     most = {"label": "Highest of the day", "data": [row.most for _, row in shown], "borderColor": "var(--color-primary-600)"}
     least = {"label": "Lowest of the day", "data": [row.least for _, row in shown], "borderColor": "#94a3b8", "borderDash": [4, 4]}
     return json.dumps({"labels": [f"{day:%-d %b}" for day, _ in shown], "datasets": [most | look, least | look]})

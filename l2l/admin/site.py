@@ -153,9 +153,11 @@ class BackOfficeSite(UnfoldAdminSite):
 
 
 def right_of(address: str) -> str:
-    """The right that a page of the navigation asks for, by the name of its address (`admin:...`); empty where it asks for none."""
+    """The right that a page asks for, by the name of its address (`admin:...`): as the navigation has it, or of the rows that it lists."""
     rights = {f"admin:{name}": right for _, pages in PAGES for _, _, name, right in pages}
-    return rights.get(address, "")
+    listed, _, page = address.removeprefix("admin:").rpartition("_")
+    app, _, model = listed.rpartition("_")
+    return rights.get(address, f"{app}.view_{model}" if page == "changelist" else "")
 
 
 def environment_badge(request: HttpRequest) -> list[str] | None:

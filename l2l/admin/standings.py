@@ -158,4 +158,4 @@ def evidence_of(control: Control, user: Any) -> str:
     right = right_of(control.evidence)
     if not control.evidence or (right and not user.has_perm(right)):
         return ""
-    return reverse(control.evidence) + control.query
+    return reverse(control.evidence) + (f"?{control.query}" if control.query else "")
