@@ -19,10 +19,8 @@ pytestmark = pytest.mark.django_db
 
 def read(hours: float, **states: Any) -> None:
     """One reading, so many hours after midnight: `nights="kept"`, or with a value, or a whole entry."""
-    told = {
-        name: one if isinstance(one, dict) else {"state": one, "figure": f"{name} {one} at {hours}", "value": hours}
-        for name, one in states.items()
-    }
+    plain = {name: {"state": one, "figure": f"{name} {one} at {hours}", "value": hours} for name, one in states.items()}
+    told = {name: one if isinstance(one, dict) else plain[name] for name, one in states.items()}
     at = MIDNIGHT + timedelta(hours=hours)
     with audit.acting("worker", reason="a test"):
         Reading.objects.create(hour=at, at=at, controls=told, software="1")
