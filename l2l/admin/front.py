@@ -47,6 +47,7 @@ from backups.prune.deciding import ON_HOLD
 from backups.slots import night_of, period_called
 from backups.test_restores import coverage
 from backups.test_restores.sign_off import SIGNS_OFF, unsigned
+from l2l.admin.customer_todos import unmanaged_todos
 from l2l.admin.ending_todos import ending_todos, receipts_waiting
 from l2l.admin.findings import label_of_kind
 from l2l.admin.todos import Todo
@@ -126,6 +127,7 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     """What to do next, the most urgent first."""
     yield from _queue_todos(user)
     yield from ending_todos(user)
+    yield from unmanaged_todos(user)
     yield from _night_todos(user)
     yield from _finding_todos(user)
     yield from _test_todos(user)

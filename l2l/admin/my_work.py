@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Count, Exists, OuterRef, Prefetch, Q, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.timezone import localdate
@@ -21,7 +23,7 @@ from audit import clock
 from audit.roles import EVERY_CUSTOMER, HANDS_CUSTOMERS_OVER
 from audit.states import State
 from backups.models import LiveRestoreRequest, PurgeRequest, Run, TermLook
-from l2l.admin.handing_over import NOBODYS, HandingOverPages, hand_over_url
+from l2l.admin.handing_over import NOBODYS, hand_over_url
 from subscriptions import handing_over, holds
 from subscriptions.admin import change_terms_url, renew_url
 from subscriptions.ending import deadlines
@@ -115,21 +117,16 @@ class Whose:
     key: str
 
 
-class MyWorkPages(HandingOverPages):
-    """The page, for the customers' admin."""
-
-    def get_urls(self) -> list[Any]:
-        return [self.view_path("my-work/", self.my_work_view, "my_work"), *super().get_urls()]
-
-    def my_work_view(self, request: HttpRequest) -> HttpResponse:
-        """One's own, or with `?manager=ID` (`none`: nobody's) another one's, for whoever sees every customer."""
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponseNotAllowed(["GET", "HEAD"])
-        if not request.user.has_perm(HANDS_CUSTOMERS_OVER):
-            raise PermissionDenied
-        whose, now = _whose(request), clock.now()
-        title = "My work" if whose.own else f"Work of {whose.manager}" if whose.manager else "Customers that nobody looks after"
-        return self.page(request, "back_office/my_work.html", title, whose=whose, **work_of(whose, request.user, now))
+def page(request: HttpRequest) -> HttpResponse:
+    """One's own, or with `?manager=ID` (`none`: nobody's) another one's, for whoever sees every customer."""
+    if request.method not in ("GET", "HEAD"):
+        return HttpResponseNotAllowed(["GET", "HEAD"])
+    if not request.user.has_perm(HANDS_CUSTOMERS_OVER):
+        raise PermissionDenied
+    whose, now = _whose(request), clock.now()
+    title = "My work" if whose.own else f"Work of {whose.manager}" if whose.manager else "Customers that nobody looks after"
+    context = {**admin.site.each_context(request), "title": title, "whose": whose, **work_of(whose, request.user, now)}
+    return render(request, "back_office/my_work.html", context)
 
 
 def _whose(request: HttpRequest) -> Whose:
@@ -286,8 +283,3 @@ def _managers() -> Iterator[tuple[Any, int, str]]:
     counts = dict(Customer.objects.exclude(account_manager=None).order_by().values_list("account_manager").annotate(Count("pk")))
     for one in handing_over.account_managers():
         yield one, counts.get(one.pk, 0), hand_over_url(manager=one.pk) if counts.get(one.pk) else ""
-
-
-def unmanaged_text(count: int) -> str:
-    some = "One customer has" if count == 1 else f"{count:,} customers have"
-    return f"{some} no account manager who may look after them: hand them over."

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
-from django.urls import reverse_lazy
+from django.urls import path, reverse_lazy
 from unfold.dataclasses import Favicon
 from unfold.sites import UnfoldAdminSite
 
@@ -22,7 +22,7 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         "",
         [
             ("Overview", "dashboard", "index", ""),
-            ("My work", "work", "l2l_subscriptions_customer_my_work", "l2l_subscriptions.hand_over_customer"),
+            ("My work", "work", "my_work", "l2l_subscriptions.hand_over_customer"),
         ],
     ),
     (
@@ -142,6 +142,11 @@ class BackOfficeSite(UnfoldAdminSite):
             "scripts": [*context["scripts"], static(SCRIPT)],
             "site_favicons": [Favicon(href=static(ICON), rel="icon", type="image/svg+xml")],
         }
+
+    def get_urls(self) -> list[Any]:
+        from l2l.admin import my_work
+
+        return [path("my-work/", self.admin_view(my_work.page), name="my_work"), *super().get_urls()]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from l2l.admin.front import front_page
