@@ -48,7 +48,15 @@ from backups.models import (
 )
 from backups.policies import ensure_first_policy
 from l2l import schedules
-from subscriptions.models import DataReturn, DeemedReceiptRequest, DeletionRequest, HoldReleaseRequest, LegalHold, TermChangeRequest
+from subscriptions.models import (
+    DataReturn,
+    DeemedReceiptRequest,
+    DeletionRequest,
+    HoldReleaseRequest,
+    LegalHold,
+    Reconciliation,
+    TermChangeRequest,
+)
 from tests.admin.conftest import Belongings
 from tests.backups.destroy.statements import facts
 
@@ -104,6 +112,7 @@ MODELS = {
     "l2l_subscriptions_uploadedcontent": Model(OWN, MANAGED, MANAGED, MANAGED, tracked=True, files=True),
     "l2l_subscriptions_link": Model(OWN, MANAGED, MANAGED, MANAGED, tracked=True),
     "l2l_subscriptions_export": Model(OWN),
+    "l2l_subscriptions_reconciliation": Model(ALL_CUSTOMERS, add=frozenset({"root", "olga"})),
     "l2l_subscriptions_legalhold": Model(OWN, add=frozenset({"root", "ada", "olga"}), tracked=True),
     "l2l_subscriptions_holdreleaserequest": Model(OWN),
     "l2l_subscriptions_termchangerequest": Model(TERMS, add=MANAGED),
@@ -149,6 +158,9 @@ MODELS = {
 OPERATORS = frozenset({"root", "olga"})
 TAKERS = frozenset({"root", "olga", "ada"})
 OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "l2l_subscriptions_customer_hand_over": (frozenset({"root", "ada", "rita"}),) * 2,
+    "l2l_subscriptions_customer_import": (frozenset({"root"}),) * 2,
+    "l2l_subscriptions_subscription_renew": (MANAGED, MANAGED),
     "l2l_subscriptions_customer_overview": (OWN, NOBODY),
     "l2l_subscriptions_customer_timeline": (OWN, NOBODY),
     "l2l_subscriptions_customer_past_term": (OWN, NOBODY),
@@ -222,6 +234,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "controls": (MEASURED, NOBODY),
     "control": (MEASURED, NOBODY),
     "index": (STAFF, STAFF),
+    "my_work": (frozenset({"root", "ada", "rita"}), NOBODY),
     "search": (STAFF, STAFF),
     "jsi18n": (STAFF, NOBODY),
     "password_change": (STAFF, STAFF),
@@ -234,8 +247,18 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "app_list auth": (USERS_SEEN, USERS_SEEN),
     "app_list django_q": (QUEUE, QUEUE),
 }
-REVIEW_PAGES = ("l2l_audit_accessreview_now", "l2l_audit_accessreview_csv")
 OPEN = {"login", "logout", "app_list"}
+# Beyond the standard ones, what is about no one row.
+OF_THE_LIST = frozenset(
+    {
+        "l2l_backups_retentionlook_clear_clock",
+        "l2l_backups_keyringversion_customers",
+        "l2l_subscriptions_customer_hand_over",
+        "l2l_subscriptions_customer_import",
+        "l2l_audit_accessreview_now",
+        "l2l_audit_accessreview_csv",
+    }
+)
 
 
 def named_patterns(patterns: Any) -> Iterator[str]:
@@ -281,7 +304,7 @@ class Rows:
             arguments = [row.stream_id]
         if name == "l2l_backups_testrestore_ask":
             arguments = [row.stream]
-        if name in ("l2l_backups_retentionlook_clear_clock", "l2l_backups_keyringversion_customers", *REVIEW_PAGES):
+        if name in OF_THE_LIST:
             arguments = []
         if page in ("version", "version_file"):
             arguments.append(type(row).history.filter(**{row._meta.pk.attname: row.pk}).first().history_id)
@@ -325,6 +348,7 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         "l2l_backups_keyringversion": ring,
         "l2l_backups_keychangerequest": of_keys,
         "l2l_backups_escrowdrill": drill,
+        "l2l_subscriptions_reconciliation": _a_reconciliation(now),
         "l2l_audit_event": Event.objects.first(),
         "l2l_audit_alarm": Alarm.objects.create(subject="control:nights", state="broken", text="x", raised_at=now),
         **_told_by_the_hour(now),
@@ -344,6 +368,11 @@ def _told_by_the_hour(now: datetime) -> dict[str, Any]:
         reading = Reading.objects.create(hour=now, at=now, controls={"nights": {"state": "kept"}}, software="test")
         anchor = Anchor.objects.create(day=now.date(), at=now, root="0" * 64, document={})
     return {"l2l_audit_reading": reading, "l2l_audit_anchor": anchor}
+
+
+def _a_reconciliation(now: datetime) -> Reconciliation:
+    with audit.acting("setup", reason="a test", source="test"):
+        return Reconciliation.objects.create(at=now, by="olga", source_sha256="0" * 64, billed=1, ours=1, matched=1)
 
 
 def _a_live_restore(one: Belongings) -> LiveRestoreRequest:
@@ -521,7 +550,7 @@ def answered(response: Any) -> bool:
 def of_a_customer(name: str) -> bool:
     """Whether the page is about one row that belongs to a customer."""
     standard = model_and_page(name)
-    if standard and standard[1] in ("changelist", "add", "deleted"):
+    if (standard and standard[1] in ("changelist", "add", "deleted")) or name in OF_THE_LIST or "_reconciliation_" in name:
         return False
     return name.startswith(
         (

@@ -27,6 +27,7 @@ from backups.prune.deciding import ON_HOLD
 from backups.slots import period_called
 from backups.test_restores.sign_off import SIGNS_OFF, unsigned
 from l2l.admin.access import review_todos
+from l2l.admin.customer_todos import unmanaged_todos
 from l2l.admin.ending_todos import ending_todos
 from l2l.admin.findings import label_of_kind
 from l2l.admin.front.coverage import Grid
@@ -70,6 +71,7 @@ def _parts(user: Any, found: Found) -> Iterator[Iterator[Todo]]:
     yield _hot_todos(found.standing)
     yield _queue_todos(user)
     yield ending_todos(user, found.under_way)
+    yield unmanaged_todos(user)
     yield _night_todos(user)
     yield _finding_todos(user)
     yield _test_todos(user, found.tests)
