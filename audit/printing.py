@@ -35,6 +35,7 @@ SAMPLE = "SAMPLE"
 RETURN = "↵"
 # What one cell of a table holds: a row that is higher than a page could not be set, so a longer text goes on in further rows.
 CELL_CHARACTERS, CELL_LINES = 1200, 30
+CODE_POINT = len("[U+10FFFF]")
 
 
 @cache
@@ -158,15 +159,16 @@ class Document:
 
     def facts(self, rows: Iterable[tuple[Any, Any]]) -> None:
         """Names and values; a name whose value is long goes on in further rows."""
-        whole = list(_in_pieces(rows))
+        whole = list(_in_pieces(rows, (NAMES, WIDTH - NAMES)))
         if whole:
-            self.add(fields(whole))
+            self.add(fields((name, value) for name, value in whole))
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[Any]], widths: Sequence[float] | None = None) -> None:
         """A table, its heads on every page; nothing where there is no row. A row with a long value goes on in further rows."""
-        whole = list(_in_pieces(rows))
+        shares = widths or [1] * len(heads)
+        whole = list(_in_pieces(rows, shares))
         if whole:
-            self.add(grid(heads, whole, widths or [1] * len(heads)))
+            self.add(grid(heads, whole, shares))
 
     def listed(self, rows: Iterable[Any]) -> None:
         self.add(*(lines(f"• {one}") for one in rows))
@@ -214,13 +216,19 @@ def _write_across(canvas: Any, words: str) -> None:
     canvas.setFillColor(colors.black, alpha=1)
 
 
-def _in_pieces(rows: Iterable[Sequence[Any]]) -> Iterable[list[Flowable]]:
-    """Each row as rows of cells that fit on a page; the first cell is said again where a row goes on."""
+def _in_pieces(rows: Iterable[Sequence[Any]], widths: Sequence[float]) -> Iterable[tuple[Flowable, ...]]:
+    """Each row as rows of cells that fit on a page, where the columns have these shares of it; the first cell is said again where a row
+    goes on."""
+    most = [_fitting(WIDTH * one / sum(widths)) for one in widths]
     for row in rows:
-        cells = [[one] if isinstance(one, Flowable) else pieces(str(one)) for one in row]
-        longest = max(len(one) for one in cells)
-        for number in range(longest):
-            yield [_piece(cell, number, named=not place and longest > 1) for place, cell in enumerate(cells)]
+        cells = [[one] if isinstance(one, Flowable) else pieces(str(one), fits) for one, fits in zip(row, most, strict=True)]
+        for number in range(max(len(one) for one in cells)):
+            yield tuple(_piece(cell, number, named=not place) for place, cell in enumerate(cells))
+
+
+def _fitting(width: float) -> int:
+    """How many characters surely fit in a cell of so many points beside `CELL_LINES` line breaks: as many lines again, of the widest."""
+    return max(CELL_LINES, min(CELL_CHARACTERS, int(width / CELL.fontSize) * CELL_LINES))
 
 
 def _piece(cell: Sequence[Any], number: int, *, named: bool) -> Flowable:
@@ -230,23 +238,28 @@ def _piece(cell: Sequence[Any], number: int, *, named: bool) -> Flowable:
     return one if isinstance(one, Flowable) else lines(one)
 
 
-def pieces(value: str) -> list[str]:
-    """A text in pieces of at most `CELL_CHARACTERS` characters and `CELL_LINES` line breaks, which together are the text, each of its line
-    ends as `\n`."""
-    found, piece, broken = [], "", 0
-    for part in _parts(_with_plain_breaks(value)):
-        if len(piece) + len(part) > CELL_CHARACTERS or broken >= CELL_LINES:
+def pieces(value: str, most: int = CELL_CHARACTERS) -> list[str]:
+    """A text in pieces of at most `CELL_LINES` line breaks and `most` characters as they are shown, cut behind a word where there is one.
+    Together they are the text, each of its line ends as `\n`."""
+    found, piece, length, broken = [], "", 0, 0
+    for part in _parts(_with_plain_breaks(value), most):
+        more = len(part) + (CODE_POINT - 1) * unshown(part)
+        if piece and (length + more > most or broken >= CELL_LINES):
             found.append(piece)
-            piece, broken = "", 0
-        piece += part
-        broken += part.endswith("\n")
+            piece, length, broken = "", 0, 0
+        piece, length, broken = piece + part, length + more, broken + part.endswith("\n")
     return [*found, piece]
 
 
-def _parts(value: str) -> Iterable[str]:
+def _parts(value: str, most: int) -> Iterable[str]:
     """Its lines, the long ones in parts."""
     for line in re.findall(r"[^\n]*\n|[^\n]+", value):
-        yield from (line[at : at + CELL_CHARACTERS] for at in range(0, len(line), CELL_CHARACTERS))
+        longest = max(1, most // CODE_POINT) if unshown(line) else most
+        while len(line) > longest:
+            end = line.rfind(" ", longest // 2, longest) + 1 or longest
+            yield line[:end]
+            line = line[end:]
+        yield line
 
 
 def _with_plain_breaks(value: str) -> str:

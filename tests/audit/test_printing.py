@@ -38,6 +38,14 @@ def test_pieces_lose_nothing_and_each_fits_on_a_page() -> None:
         assert all(len(one) <= printing.CELL_CHARACTERS and one.count("\n") <= printing.CELL_LINES for one in found)
 
 
+def test_the_narrowest_column_still_fits_on_a_page() -> None:
+    document = Document("Narrow", sample=False)
+    document.table(("a", "b"), [("W" * 3000, "車" * 3000), ("W\n" * 3000, "two words " * 300)], (8, 166))
+    document.table(("a", "b"), [("車" * 500, "x")], (8, 166))
+    document.paragraph("車\n" * 1000)
+    assert pages(document.pdf()) > 10
+
+
 def test_a_piece_never_begins_in_the_middle_of_a_line_break() -> None:
     assert not any(one.startswith("\n") for one in pieces("a\r\n" * 500)[1:])
 
