@@ -32,7 +32,7 @@ from backups.admin.sets import STANDINGS, standing_of, whole_at
 from backups.errors import BackupError
 from backups.models import BackupSet, LiveRestore, LiveRestoreRequest, Location, Run
 from backups.test_restores.coverage import rto
-from l2l.admin.past_term import PastTermPages
+from l2l.admin.reports import ReportPages
 from l2l.admin.timeline import page_of
 from subscriptions import holds, terms
 from subscriptions.admin import change_terms_url, open_requests, state_of
@@ -76,7 +76,7 @@ class NewCustomerForm(CustomerForm):
 
 
 @admin.register(Customer)
-class CustomerAdmin(PastTermPages):
+class CustomerAdmin(ReportPages):
     """A customer is added and changed, never deleted: how it ends is a matter of its own, with its own steps."""
 
     form = CustomerForm

@@ -23,9 +23,11 @@ from audit import actors, events
 from audit.durability import flush
 from audit.errors import AuditError
 from audit.events import Event
+from audit.signing import Signer
 from backups.exports import EXPORT_KEPT, purges_of, refuse_purged_since
-from l2l.reports import trail_csv, trail_pdf
+from l2l.reports import statement_csv, statement_pdf, trail_csv, trail_pdf
 from l2l.reports.periods import Days
+from l2l.reports.statement import signed, statement_of
 from l2l.reports.trail import Change, Trail
 from subscriptions.models import Customer, Export
 
@@ -38,6 +40,7 @@ class Kind(StrEnum):
 
     CSV = "csv"
     PDF = "pdf"
+    JSON = "json"
 
 
 class NotWritten(AuditError):
@@ -100,7 +103,7 @@ class Made:
 def make_trail(
     trail: Trail, kind: Kind, file: IO[bytes], *, reason: str, sample: bool, tell: Callable[[str], None] = lambda _: None
 ) -> Made:
-    """Writes the audit trail into the file. Raises `TooLong` where paper does not take it."""
+    """Writes the audit trail into the file, as CSV or PDF. Raises `TooLong` where paper does not take it."""
     before, changes = purges_of(trail.customer.pk), 0
 
     def told(_: Change) -> None:
@@ -121,6 +124,39 @@ def make_trail(
         reason=reason,
         purges=before,
         changes=changes,
+    )
+
+
+def make_statement(
+    customer: Customer,
+    days: Days,
+    kind: Kind,
+    file: IO[bytes],
+    *,
+    signer: Signer,
+    now: datetime,
+    reason: str,
+    sample: bool,
+    software: str = "",
+) -> Made:
+    """Writes the customer statement into the file."""
+    before = purges_of(customer.pk)
+    statement = signed(statement_of(customer, days, now=now), signer, sample=sample, software=software)
+    pieces: dict[Kind, Callable[[], Iterable[bytes]]] = {
+        Kind.PDF: lambda: [statement_pdf.printed(statement)],
+        Kind.CSV: lambda: statement_csv.pieces(statement),
+        Kind.JSON: lambda: [statement.text.encode()],
+    }
+    written = write(file, pieces[kind]())
+    return Made(
+        customer=customer,
+        written=written,
+        filename=_called("statement", customer, days, kind),
+        event=Event.STATEMENT_MADE,
+        facts={"kind": kind.value, "sha256": written.sha256},
+        what=f"customer statement, {days.words}, {kind}",
+        reason=reason,
+        purges=before,
     )
 
 

@@ -9,10 +9,11 @@ from datetime import timedelta
 from audit.errors import AuditError
 from audit.printing import Document, unshown
 from l2l.reports.periods import on_the_clock
-from l2l.reports.trail import NOTES, Change, Trail
+from l2l.reports.trail import NOTES, WORDS, Change, Trail
 
-MOST_CHANGES = 2000
-MOST_CHARACTERS = 1_000_000
+# About a third of a page and a sixtieth of a second each.
+MOST_CHANGES = 1000
+MOST_CHARACTERS = 500_000
 PROOF = (
     "Each change has a number in the customer's own chain, a digest of all its values (leaf) and a digest that covers it and every change "
     "before it (chain). The chain's head is signed with each night's backup. To check it: 'manage.py verify_audit' computes every digest "
@@ -86,10 +87,20 @@ def _change(paper: Document, change: Change, zone: str) -> None:
             *([("What", note)] if note else [("Who", _who(change)), ("Why", change.reason or "no reason was given")]),
         ]
     )
-    paper.table(("value", "old", "new"), [(one.field, one.old, one.new) for one in change.values], (44, 65, 65))
+    _values(paper, change)
     if not change.values and not note:
         paper.paragraph("It was saved, and no value differs from the one before.", small=True)
     paper.paragraph(_proof(change), small=True)
+
+
+def _values(paper: Document, change: Change) -> None:
+    """What was added had nothing before, and what was deleted has nothing now: one column less."""
+    if change.what == WORDS["+"]:
+        paper.table(("value", "new"), [(one.field, one.new) for one in change.values], (44, 130))
+    elif change.what == WORDS["-"]:
+        paper.table(("value", "last value, now gone"), [(one.field, one.old) for one in change.values], (44, 130))
+    else:
+        paper.table(("value", "old", "new"), [(one.field, one.old, one.new) for one in change.values], (44, 65, 65))
 
 
 def _when(change: Change, zone: str) -> str:
