@@ -33,7 +33,7 @@ from subscriptions.past_term import today_of
 
 SHOWN_DAYS = 90
 # Above it a request would take minutes.
-MOST_HERE = 100_000
+MOST_HERE = 25_000
 Make = Callable[[IO[bytes]], Made]
 
 
@@ -82,7 +82,7 @@ class TrailForm(PeriodForm):
     )
     kind = forms.ChoiceField(
         label="As",
-        choices=((Kind.CSV, "CSV: every value on a line, any length"), (Kind.PDF, "PDF: for reading and printing, up to 1,000 changes")),
+        choices=((Kind.CSV, "CSV: every value on a line, up to 25,000 changes"), (Kind.PDF, "PDF: for reading and printing, up to 1,000 changes")),
         widget=UnfoldAdminSelectWidget,
     )
     field_order = ("first", "last", "model", "item", "kind", "reason")

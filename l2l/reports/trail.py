@@ -193,13 +193,13 @@ def _rows(protected: Protected, stream: uuid.UUID) -> Any:
 
 
 def _history(protected: Protected, stream: uuid.UUID, keys: Sequence[Any]) -> Any:
-    return _rows(protected, stream).filter(**{f"{protected.model._meta.pk.attname}__in": keys}).order_by()  # type: ignore[union-attr]
+    return _rows(protected, stream).filter(**{f"{protected.model._meta.pk.attname}__in": keys}).order_by()
 
 
 def _told(protected: Protected, journal: dict[int, JournalRow]) -> Iterator[tuple[int, Change]]:
     """The changes of one model, with what its history says of them: four queries, and one for each foreign key."""
     history: Any = protected.history_model
-    key = str(protected.model._meta.pk.attname)  # type: ignore[union-attr]
+    key = str(protected.model._meta.pk.attname)
     earlier = history.objects.filter(**{key: OuterRef(key)}, history_id__lt=OuterRef("history_id")).order_by("-history_id")
     rows = {
         row.history_id: row
@@ -213,7 +213,7 @@ def _told(protected: Protected, journal: dict[int, JournalRow]) -> Iterator[tupl
 
 
 def _change(protected: Protected, entry: JournalRow, row: Any, before: Any, names: Any) -> Change:
-    key = str(getattr(row, str(protected.model._meta.pk.attname)))  # type: ignore[union-attr]
+    key = str(getattr(row, str(protected.model._meta.pk.attname)))
     return Change(
         what=WORDS[row.history_type],
         item=key if protected.reference == "pk" else str(getattr(row, protected.reference)),
