@@ -136,7 +136,7 @@ with audit.acting("test", reason="a test", source="test"):
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     one = Home(tmp_path / "home")
-    one.manage("init")
+    one.init()
     one.manage("shell", "-v", "0", "-c", ASK)
     return one
 

@@ -67,7 +67,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
 
 def prepared(tmp_path: Path, settings: dict[str, str]) -> Home:
     one, then = Home(tmp_path / "home", settings), Home(tmp_path / "home", settings | {"L2L_NOW": "2004-02-29T12:00:00+00:00"})
-    one.manage("init", "--sample")
+    one.init("--sample")
     for name, role in (("una", "account_manager"), ("vera", "receipt_approver")):
         one.manage("add_person", name, "--role", role, "--since", "2026-01-01", "--password-file", str(password(tmp_path)))
     one.manage("add_customer", "struck", "--name", "Acme", "--start", "2001-01-01")

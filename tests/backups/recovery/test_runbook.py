@@ -128,7 +128,7 @@ def test_the_runbook_brings_the_service_back(tmp_path: Path, databases: list[str
     named = {name: f"{name}=file://{folder}" for name, folder in places.items()}
     old = Home(tmp_path / "old", {"DATABASE_URL": databases[0], "L2L_LOCATIONS": " ".join(named.values()), "L2L_OFFSITE": "offsite"})
     old.folder.mkdir()
-    old.manage("init")
+    old.init()
     kit = tmp_path / "kit.txt"
     shutil.copy(old.folder / "keys" / "recovery-kit.txt", kit)
     call(old, "build()")

@@ -18,7 +18,7 @@ KILLS = 3
 
 def test_killed_tests_leave_no_scratch_and_no_half_of_a_result(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    home.manage("init")
+    home.init()
     home.manage("add_customer", "acme", "--name", "Acme", "--start", "2026-01-01")
     write_sample(tmp_path / "content", seed=1, size="small")
     home.manage("import_content", "acme", str(tmp_path / "content"))
