@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,20 @@ execute_from_command_line(["manage.py", *sys.argv[1:]])
 status = Path("/proc/self/status").read_text()
 report.write_text(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 """
+
+
+def in_turns(process: subprocess.Popen[Any], reached: Callable[[], bool], turn: float = 0.02) -> bool:
+    """Lets the process run for `turn` seconds at a time and looks while it stands still, until `reached` (True) or it ended (False).
+
+    However busy the machine is, it passes what is waited for by no more than a turn. Whom it reached it leaves standing: kill it.
+    """
+    while process.poll() is None:
+        process.send_signal(signal.SIGSTOP)
+        if reached():
+            return True
+        process.send_signal(signal.SIGCONT)
+        time.sleep(turn)
+    return False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Databases as the migrations leave them, made once and copied: migrating takes seven seconds of a processor, a copy a hundredth (measured).
+"""Databases as the migrations leave them, made once and copied: migrating takes 7 s of a processor, a copy a hundredth (measured).
 
 Those of SQLite are kept in `build/databases` under the digest of the migrations, so that the next run finds them; one on a server lives as
 long as the server, which is the run's own.
@@ -60,7 +60,11 @@ def _kept(settings: str) -> Path:
 
 def _digest() -> str:
     """Of all that says what `migrate` makes: our migrations and the pinned packages."""
-    sources = [PROJECT / "constraints.txt", *sorted(PROJECT.glob("*/migrations/*.py")), *sorted(PROJECT.glob("tests/factory/migrations/*.py"))]
+    sources = [
+        PROJECT / "constraints.txt",
+        *sorted(PROJECT.glob("*/migrations/*.py")),
+        *sorted(PROJECT.glob("tests/factory/migrations/*.py")),
+    ]
     digest = hashlib.sha256()
     for source in sources:
         digest.update(f"{source.relative_to(PROJECT)}\n{source.read_text()}\n".encode())
