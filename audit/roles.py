@@ -193,16 +193,21 @@ def by_word(text: str) -> Role:
 
 
 def ensure_roles() -> list[Group]:
-    """Makes each role a group with exactly its rights; safe to run again. Stands after the migrations, which make the rights."""
-    return [_ensure_role(role, rights) for role, rights in RIGHTS.items()]
+    """Makes each role a group with exactly its rights; safe to run again. Stands after the migrations, which make the rights.
+
+    Raises `KeyError` with the name of a right that no model has.
+    """
+    permissions = _permissions()
+    return [_ensure_role(role, [permissions[right] for right in rights]) for role, rights in RIGHTS.items()]
 
 
-def _ensure_role(role: Role, rights: tuple[str, ...]) -> Group:
+def _ensure_role(role: Role, permissions: list[Permission]) -> Group:
     group, _ = Group.objects.get_or_create(name=role.value)
-    group.permissions.set([_permission(right) for right in rights])
+    group.permissions.set(permissions)
     return group
 
 
-def _permission(right: str) -> Permission:
-    app, _, codename = right.partition(".")
-    return Permission.objects.get(content_type__app_label=app, codename=codename)
+def _permissions() -> dict[str, Permission]:
+    """All there are, by the name of the right: one statement, for the roles have hundreds of rights between them."""
+    every = Permission.objects.select_related("content_type")
+    return {f"{permission.content_type.app_label}.{permission.codename}": permission for permission in every}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import audit
+from tests import templates
 
 # Whole files that take long and that a change seldom breaks alone: they run with the slow tests.
 LATER = (
@@ -81,15 +82,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
-    """A database file of its own for each run and worker."""
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> Iterator[None]:
+    """A database of its own for each run and worker: a copy of one that was migrated before."""
     from django.conf import settings
 
-    test = settings.DATABASES["default"].setdefault("TEST", {})
-    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-        folder = Path(settings.L2L_HOME) / "databases"
-        folder.mkdir(parents=True, exist_ok=True)
-        test["NAME"] = str(folder / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}-{uuid.uuid4().hex[:8]}.sqlite3")
+    database = settings.DATABASES["default"]
+    test = database.setdefault("TEST", {})
+    if not database["ENGINE"].endswith("sqlite3"):
+        test["TEMPLATE"] = templates.on_server(os.environ["DATABASE_URL"])
+        yield
+        return
+    folder = Path(settings.L2L_HOME) / "databases"
+    folder.mkdir(parents=True, exist_ok=True)
+    made = folder / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}-{uuid.uuid4().hex[:8]}.sqlite3"
+    templates.copy_to(made, templates.TESTS)
+    test["NAME"] = str(made)
+    yield
+    made.unlink()
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """A file that is there is taken as it is; a server's database is made, and removed."""
+    return django_db_keepdb or not os.environ.get("DATABASE_URL", "").startswith("postgres")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests import templates
+from tests.both_databases import BYTECODE
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +31,20 @@ report.write_text(next(line.split()[1] for line in status.splitlines() if line.s
 """
 
 
+def in_turns(process: subprocess.Popen[Any], reached: Callable[[], bool], turn: float = 0.02) -> bool:
+    """Lets the process run for `turn` seconds at a time and looks while it stands still, until `reached` (True) or it ended (False).
+
+    However busy the machine is, it passes what is waited for by no more than a turn. Whom it reached it leaves standing: kill it.
+    """
+    while process.poll() is None:
+        process.send_signal(signal.SIGSTOP)
+        if reached():
+            return True
+        process.send_signal(signal.SIGCONT)
+        time.sleep(turn)
+    return False
+
+
 @dataclass(frozen=True)
 class Home:
     """`manage` runs a command to its end, `start` begins one that the test may kill. `settings`, such as DATABASE_URL, are added."""
@@ -39,7 +58,7 @@ class Home:
         kept.pop("DATABASE_URL", None)
         kept.pop("PYTHONDONTWRITEBYTECODE", None)
         # A sixth of what it takes to start is compiling this project's modules (measured); once is enough for all of them.
-        kept["PYTHONPYCACHEPREFIX"] = str(PROJECT / "build" / "bytecode")
+        kept["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
         return kept | {"L2L_HOME": str(self.folder), "DJANGO_SETTINGS_MODULE": "l2l.settings", **self.settings}
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
@@ -61,6 +80,13 @@ class Home:
         done = self.run(*arguments)
         assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def init(self, *arguments: str) -> str:
+        """`manage.py init` of an installation whose migrations have run; the demo's test runs them too."""
+        if "DATABASE_URL" not in self.settings:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            templates.copy_to(self.folder / "l2l.sqlite3", templates.INSTALLATION)
+        return self.manage("init", *arguments)
 
     def peak_bytes(self, *arguments: str) -> int:
         """Runs a command to its good end; returns the most memory that it ever held, as the kernel counts it for that program alone

@@ -117,6 +117,8 @@ def test_writing_through_is_the_outermost_transaction(acme):
 
 # -- with a second connection, where writers do not wait for each other anyway
 
+# Seconds until a thread that should have gone on is held to hang: nothing here is about speed.
+PATIENCE = 120.0
 two_connections = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(
@@ -133,7 +135,7 @@ class Elsewhere(threading.Thread):
         self.work, self.outcome, self.backend = work, None, 0
         self.connected = threading.Event()
         self.start()
-        assert self.connected.wait(20)
+        assert self.connected.wait(PATIENCE)
 
     def run(self) -> None:
         try:
@@ -150,7 +152,7 @@ class Elsewhere(threading.Thread):
 
     def waits_for_a_lock(self) -> bool:
         """True as soon as it waits, False if it ended instead."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE
         while self.is_alive() and time.monotonic() < until:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", [self.backend])
@@ -159,7 +161,7 @@ class Elsewhere(threading.Thread):
         return False
 
     def ended(self) -> object:
-        self.join(20)
+        self.join(PATIENCE)
         assert not self.is_alive()
         return self.outcome
 
@@ -173,16 +175,16 @@ def writer_under_way(work: Callable[[], object]) -> Iterator[tuple[Elsewhere, th
         with transaction.atomic():
             result = work()
             wrote.set()
-            assert may_commit.wait(20)
+            assert may_commit.wait(PATIENCE)
             return result
 
     writer = Elsewhere(transact)
     try:
-        assert wrote.wait(20), writer.outcome
+        assert wrote.wait(PATIENCE), writer.outcome
         yield writer, may_commit
     finally:
         may_commit.set()
-        writer.join(20)
+        writer.join(PATIENCE)
 
 
 class TestTwoConnections:

@@ -146,7 +146,7 @@ def test_outside_of_a_transaction_nothing_can_be_entered(acme):
 def test_two_threads_have_two_transactions(acme):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has one writer at a time")
-    both_wrote, problems = threading.Barrier(2, timeout=20), []
+    both_wrote, problems = threading.Barrier(2, timeout=120), []
 
     def work(reference: str) -> None:
         try:

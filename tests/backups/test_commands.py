@@ -298,7 +298,7 @@ class HomeWithS3(Home):
 def test_in_processes_of_their_own(tmp_path: Path) -> None:
     """Exit status, standard output, standard error, as a scheduler sees them."""
     home = Home(tmp_path / "home")
-    home.manage("init")
+    home.init()
     home.manage("add_customer", "acme", "--name", "Acme", "--start", "2026-01-01")
     assert home.json("backup", "acme")[0]["protected"]
     assert len(home.json("restore_points", "acme")["sets"]) == 1
@@ -319,7 +319,7 @@ def test_in_processes_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_server_that_does_not_answer_is_said_without_its_secret(tmp_path: Path) -> None:
     plain = Home(tmp_path / "home")
-    plain.manage("init")
+    plain.init()
     plain.manage("add_customer", "acme", "--name", "Acme", "--start", "2026-01-01")
     place = f"primary=file://{plain.location('primary')} far=s3://bucket/l2l?endpoint=http://127.0.0.1:1"
     secret = {"L2L_LOCATION_FAR_ACCESS_KEY_ID": "AKIA-far", "L2L_LOCATION_FAR_SECRET_ACCESS_KEY": SECRET}

@@ -45,7 +45,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
         settings = {"L2L_HOT_LEASE_SECONDS": str(LEASE), "L2L_LOG_LEVEL": "ERROR"}
         one = Home(tmp_path / "home", settings | ({"DATABASE_URL": url} if url else {}))
         one.folder.mkdir()
-        one.manage("init")
+        one.init()
         one.manage("shell", "-v", "0", "-c", ADD)
         yield one
 

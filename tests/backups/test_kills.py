@@ -20,7 +20,7 @@ KILLS = 20
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     one = Home(tmp_path / "home")
-    one.manage("init")
+    one.init()
     one.manage("add_customer", "acme", "--name", "Acme", "--start", "2026-01-01")
     write_sample(tmp_path / "content", seed=1, size="large")
     one.manage("import_content", "acme", str(tmp_path / "content"))

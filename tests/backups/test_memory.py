@@ -45,7 +45,7 @@ with audit.acting("test", reason="test", source="test"):
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     one = Home(tmp_path / "home")
-    one.manage("init")
+    one.init()
     upload = tmp_path / "large.bin"
     with upload.open("wb") as file:
         for _ in range(UPLOAD_MIB):

@@ -127,7 +127,7 @@ def test_a_large_upload_goes_to_two_buckets_in_bounded_memory(tmp_path: Path, mo
     addresses = [f"{name}=s3://{new_bucket(mock_of_its_own)}/at?endpoint={mock_of_its_own}" for name in ("primary", "offsite")]
     settings = {"L2L_LOCATIONS": " ".join(addresses)} | credentials("PRIMARY") | credentials("OFFSITE")
     home = BucketHome(tmp_path / "home", settings)
-    assert "cannot be used" not in home.manage("init")
+    assert "cannot be used" not in home.init()
     home.manage("add_customer", "acme", "--name", "Acme", "--start", "2026-01-01")
     put_a_large_file(tmp_path / "content")
     home.manage("import_content", "acme", str(tmp_path / "content"))

@@ -22,7 +22,7 @@ PATIENCE = 300.0
 
 def with_content(home: Home, content: Path) -> str:
     """Fills a home with a customer and a set; returns the customer's id."""
-    home.manage("init")
+    home.init()
     home.manage("add_customer", "acme", "--name", "Acme", "--start", "2026-01-01")
     write_sample(content, seed=1, size="large")
     home.manage("import_content", "acme", str(content))
@@ -94,7 +94,7 @@ def test_sets_of_one_engine_restore_where_the_other_knows_nobody(first: str, pos
     settings: list[dict[str, str]] = [{}, on_postgresql] if first == "sqlite" else [on_postgresql, {}]
     made, found = (Home(tmp_path / "home", one) for one in settings)
     customer = with_content(made, tmp_path / "content")
-    found.manage("init")
+    found.init()
     assert "There is no customer 'acme'" in found.run("restore", "acme", "--to", str(tmp_path / "none")).stderr
     assert len(found.json("restore_points", customer)["sets"]) == 1
     targets = (database_on(postgresql_server), Target(f"sqlite:///{tmp_path / 'out.sqlite3'}"))

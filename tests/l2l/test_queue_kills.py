@@ -63,7 +63,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
         one.folder.mkdir()
         one.manage("migrate")
         one.manage("shell", "-v", "0", "-c", POLICY)
-        one.manage("init")
+        one.init()
         one.manage("shell", "-v", "0", "-c", ADD % CUSTOMERS)
         yield one
 

@@ -136,7 +136,7 @@ with audit.acting("test", reason="a test", source="test"):
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     one = Home(tmp_path / "home")
-    one.manage("init")
+    one.init()
     one.manage("shell", "-v", "0", "-c", ASK)
     return one
 
@@ -150,7 +150,7 @@ def serving_at(home: Home) -> tuple[subprocess.Popen[str], int]:
     port = free_port()
     process = home.start("serve", "--port", port)
     done = "__import__('backups.models').models.Run.objects.filter(kind='asked', state='done').count()"
-    assert eventually(lambda: home.ask(done) == 1, 60)
+    assert eventually(lambda: home.ask(done) == 1)
     assert eventually(lambda: answers(int(port)))
     return process, int(port)
 
@@ -161,9 +161,9 @@ def test_serve_answers_works_off_what_is_due_and_stops_whole(home: Home) -> None
     second = home.run("serve", "--port", str(port))
     assert second.returncode == 1 and "choose another --port" in second.stderr
     process.terminate()
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 0 and "worker is stopped." in out
-    assert eventually(lambda: not home.processes(), 5)
+    assert eventually(lambda: not home.processes())
 
 
 @pytest.mark.slow
@@ -172,4 +172,4 @@ def test_a_killed_supervisor_takes_everything_with_it(home: Home) -> None:
     assert len(home.processes()) > 8
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    assert eventually(lambda: not home.processes(), 15)
+    assert eventually(lambda: not home.processes())

@@ -79,7 +79,7 @@ STAND = "print([(run.state, run.attempts) for run in Run.objects.filter(pk=owed.
 def home(tmp_path: Path) -> Iterator[Home]:
     with postgresql() as url:
         one = Home(tmp_path / "home", SETTINGS | {"DATABASE_URL": url})
-        one.manage("init")
+        one.init()
         one.manage("shell", "-v", "0", "-c", ADD)
         yield one
 

@@ -91,7 +91,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
 
 def prepared(tmp_path: Path, settings: dict[str, str]) -> Home:
     home = Home(tmp_path / "home", settings)
-    home.manage("init", "--sample")
+    home.init("--sample")
     password = tmp_path / "password"
     password.touch(mode=0o600)
     password.write_text("a long enough sentence\n")

@@ -65,7 +65,7 @@ def test_a_rotation_killed_again_and_again_beside_a_shipper(tmp_path: Path) -> N
     home, secret = Home(tmp_path / "home"), tmp_path / "password"
     secret.touch(mode=0o600)
     secret.write_text("a long enough sentence\n")
-    home.manage("init", "--sample")
+    home.init("--sample")
     for name, role in (("una", "backup_operator"), ("vera", "receipt_approver")):
         home.manage("add_person", name, "--role", role, "--since", "2026-01-01", "--password-file", str(secret))
     add(home, 0, CUSTOMERS)

@@ -70,7 +70,7 @@ print(json.dumps([*found, stands()]))
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     with nullcontext("") if request.param == "sqlite" else postgresql() as url:
         one = Home(tmp_path / "home", {"DATABASE_URL": url} if url else {})
-        one.manage("init", "--sample")
+        one.init("--sample")
         for name, role in (("una", "backup_operator"), ("vera", "receipt_approver")):
             one.manage("add_person", name, "--role", role, "--since", "2026-01-01", "--password-file", str(password(tmp_path)))
         one.manage("add_customer", "struck", "--name", "Acme", "--start", "2026-01-01")

@@ -82,7 +82,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
         one.folder.mkdir()
         one.manage("migrate")
         one.manage("shell", "-v", "0", "-c", POLICY)
-        one.manage("init")
+        one.init()
         one.manage("add_customer", "acme", "--name", "Acme", "--start", "2026-01-01")
         yield one
 

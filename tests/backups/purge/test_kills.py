@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.backups.targets import Target
 from tests.both_databases import postgresql
-from tests.home import Home
+from tests.home import Home, in_turns
 
 pytestmark = [pytest.mark.slow, pytest.mark.waiting]
 
@@ -67,7 +68,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
 
 def prepared(tmp_path: Path, settings: dict[str, str]) -> Home:
     one, then = Home(tmp_path / "home", settings), Home(tmp_path / "home", settings | {"L2L_NOW": "2004-02-29T12:00:00+00:00"})
-    one.manage("init", "--sample")
+    one.init("--sample")
     for name, role in (("una", "account_manager"), ("vera", "receipt_approver")):
         one.manage("add_person", name, "--role", role, "--since", "2026-01-01", "--password-file", str(password(tmp_path)))
     one.manage("add_customer", "struck", "--name", "Acme", "--start", "2001-01-01")
@@ -85,6 +86,12 @@ def uploads(home: Home) -> int:
     return sum(b"MARK7f3a" in path.read_bytes() for path in (home.folder / "uploads").rglob("*") if path.is_file())
 
 
+def parts(home: Home) -> int:
+    """How many have begun, seen without any of our code."""
+    url = home.settings.get("DATABASE_URL", f"sqlite:///{home.folder}/l2l.sqlite3")
+    return int(Target(url).select("SELECT count(*) FROM l2l_backups_purge")[0][0])
+
+
 def check(home: Home) -> Any:
     found = home.ask(STANDS.replace("\n", " "))
     assert found["live"] == found["salted"]  # an item is whole, or gone
@@ -95,11 +102,14 @@ def check(home: Home) -> Any:
 def test_killed_anywhere_it_goes_on(home: Home, tmp_path: Path) -> None:
     assert check(home)["live"] == RECORDS + FILES + 1 and uploads(home) == FILES - 1  # the first file is empty
     seen = set()
-    for number in range(MOST_KILLS):  # later and later, by how long a process takes to begin now
+    for number in range(MOST_KILLS):  # first when a part has gone; then later and later, by how long a process takes to begin now
         began = time.monotonic()
         home.manage("purge", "struck")
         process = home.start("purge", "--apply")
-        time.sleep((time.monotonic() - began) * (0.7 + 0.1 * number))
+        if number == 0:
+            assert in_turns(process, lambda: parts(home) > 0), process.communicate()
+        else:
+            time.sleep((time.monotonic() - began) * (0.7 + 0.1 * number))
         process.kill()
         process.communicate()
         found = check(home)
@@ -108,6 +118,7 @@ def test_killed_anywhere_it_goes_on(home: Home, tmp_path: Path) -> None:
             break
     home.manage("purge", "--apply")
     found = check(home)
+    seen.add(found["parts"])
     assert (found["live"], found["salted"], found["unfinished"], found["state"]) == (1, 1, 0, "executed")
     assert uploads(home) == 0 and len(seen) > 1
     home.manage("restore", "struck", "--to", str(tmp_path / "out"))

@@ -19,7 +19,7 @@ import pytest
 
 from tests.backups.recovery.service import CODES, PASSWORD
 from tests.backups.targets import ON_POSTGRESQL, Target, database_on, drop_database
-from tests.home import PROJECT, Home
+from tests.home import PROJECT, Home, in_turns
 
 pytestmark = pytest.mark.slow
 PATIENCE = 300.0
@@ -90,8 +90,7 @@ def killed_in_the_middle(home: Home, kit: Path) -> None:
     """A first try, killed when two of the five streams are back."""
     database = Target(home.settings["DATABASE_URL"])
     process = home.start("recover", "offsite", "--kit", str(kit), said=home.folder.parent / "first.txt")
-    while process.poll() is None and _back(database) < 2:
-        time.sleep(0.005)
+    in_turns(process, lambda: _back(database) >= 2)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 2 <= _back(database) < 5, (home.folder.parent / "first.txt").read_text()
@@ -128,7 +127,7 @@ def test_the_runbook_brings_the_service_back(tmp_path: Path, databases: list[str
     named = {name: f"{name}=file://{folder}" for name, folder in places.items()}
     old = Home(tmp_path / "old", {"DATABASE_URL": databases[0], "L2L_LOCATIONS": " ".join(named.values()), "L2L_OFFSITE": "offsite"})
     old.folder.mkdir()
-    old.manage("init")
+    old.init()
     kit = tmp_path / "kit.txt"
     shutil.copy(old.folder / "keys" / "recovery-kit.txt", kit)
     call(old, "build()")

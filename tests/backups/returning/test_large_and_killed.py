@@ -62,7 +62,7 @@ PACKAGE = "__import__('subscriptions.models', fromlist=['x']).DataReturn.objects
 def home_with(tmp_path: Path, *, upload_mib: int, records: int, files: int) -> Home:
     """An installation with a customer that is returning, everything shipped."""
     one = Home(tmp_path / "home")
-    one.manage("init")
+    one.init()
     upload = tmp_path / "large.bin"
     with upload.open("wb") as file:
         for _ in range(upload_mib):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from subscriptions.sample_content import write_sample
-from tests.home import Home
+from tests.home import Home, in_turns
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +19,7 @@ KILLS = 3
 
 def test_killed_tests_leave_no_scratch_and_no_half_of_a_result(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    home.manage("init")
+    home.init()
     home.manage("add_customer", "acme", "--name", "Acme", "--start", "2026-01-01")
     write_sample(tmp_path / "content", seed=1, size="small")
     home.manage("import_content", "acme", str(tmp_path / "content"))
@@ -29,9 +30,8 @@ def test_killed_tests_leave_no_scratch_and_no_half_of_a_result(tmp_path: Path) -
     spool, chosen = home.folder / "spool", random.Random(3)
     for _ in range(KILLS):
         process = home.start("test_restore", "acme", "--location", "offsite")
-        while not list(spool.glob("test-restore-*")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.002)
+        assert in_turns(process, lambda: bool(list(spool.glob("test-restore-*"))), turn=0.005), process.communicate()
+        process.send_signal(signal.SIGCONT)
         time.sleep(chosen.random() / 20)
         process.kill()
         process.communicate()
