@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from typing import Any, BinaryIO
 
 from audit import canonical
@@ -100,10 +100,7 @@ class Unfinished:
         return json.loads(b"".join(verify_evidence.content(self._file, self._members[name])))
 
     def rows(self, name: str) -> Iterator[dict[str, str]]:
-        import csv
-
-        with closing(_lines(verify_evidence.content(self._file, self._members[name]))) as lines:
-            yield from csv.DictReader(lines)
+        yield from csv.DictReader(_lines(verify_evidence.content(self._file, self._members[name])))
 
     def population(self, name: str) -> Iterator[dict[str, str]]:
         return self.rows(f"populations/{name}.csv")

@@ -5,7 +5,7 @@ It says what the verifier says, for it asks the verifier's own functions, of the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,10 +32,11 @@ class Criterion:
 
     @property
     def promises(self) -> list[Promise]:
-        whole = "." in self.number
-        return [
-            one for one in PROMISES.values() if any(name == self.number if whole else name.startswith(self.number) for name in one.criteria)
-        ]
+        return [one for one in PROMISES.values() if any(self._covers(name) for name in one.criteria)]
+
+    def _covers(self, name: str) -> bool:
+        """CC7 covers CC7.1 to CC7.5."""
+        return name == self.number or name.startswith(f"{self.number}.")
 
 
 CRITERIA = (
@@ -70,9 +71,8 @@ def paper(said: Unfinished, lists: Sequence[Listed], sample: bool) -> bytes:
     document.heading("Equations")
     document.paragraph("Each list was counted in other ways too. Those that hold are summed up; those that do not are named.", small=True)
     document.table(("list", "rows", "equations", "hold"), [_equations(one) for one in lists], (3, 2, 2, 2))
-    document.table(
-        ("list", "does not add up", "expected", "found"), [_misfit(one, bad) for one in lists for bad in one.unreconciled], (2, 7, 2, 2)
-    )
+    misfits = [_misfit(one, bad) for one in lists for bad in one.unreconciled]
+    document.table(("list", "does not add up", "expected", "found"), misfits, (2, 7, 2, 2))
     return document.pdf()
 
 
@@ -95,7 +95,7 @@ def _number(names: Sequence[str]) -> str:
 
 
 def _add(
-    document: Document, criterion: Criterion, lists: Sequence[Listed], found: Sequence[Answer], stood: dict[str, Counter[str]]
+    document: Document, criterion: Criterion, lists: Sequence[Listed], found: Sequence[Answer], stood: Mapping[str, Counter[str]]
 ) -> None:
     promises = criterion.promises
     numbers = {one.number for one in promises}
@@ -115,7 +115,7 @@ def _list(one: Listed) -> tuple[str, ...]:
     return one.population.name, one.population.title, f"{one.count:,}", f"{len(one.sample)}"
 
 
-def _controls(numbers: set[str], stood: dict[str, Counter[str]]) -> list[tuple[str, ...]]:
+def _controls(numbers: set[str], stood: Mapping[str, Counter[str]]) -> list[tuple[str, ...]]:
     return [
         (one.title, one.promise, *(f"{stood[one.name][state.value]:,}" for state in Standing))
         for one in controls.all_controls()

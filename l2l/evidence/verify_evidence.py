@@ -565,7 +565,7 @@ def tested(pack):
     for row in pack.population("tests_owed"):
         cells += 1
         since = max(filter(None, (moment(row["since"]), moment(row["tested_before_at"]))))
-        times = [since] + sorted(passed.get((row["customer"], row["tier"], row["location"]), [])) + [ends]
+        times = [since, *sorted(passed.get((row["customer"], row["tier"], row["location"]), [])), ends]
         longest, until = max((later - earlier, later) for earlier, later in zip(times, times[1:])) if len(times) > 1 else (DAY, ends)
         if longest > allowed and until > begins:
             exceptions.append(

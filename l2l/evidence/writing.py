@@ -55,7 +55,8 @@ def json_pieces(document: Any) -> list[bytes]:
 
 
 class Listed:
-    """One population on its way into its file: counts its rows and draws the sample while they pass. The smallest `most` ranks of all are kept."""
+    """One population on its way into its file: counts its rows and draws the sample while they pass. The `most` smallest ranks are kept,
+    which is as many as a sample ever has."""
 
     def __init__(self, population: Population, period: Period, seed: str, most: int = 40) -> None:
         self.population, self.period, self.seed, self.most = population, period, seed, most
