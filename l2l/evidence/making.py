@@ -90,11 +90,8 @@ def make(vault: Vault, period: Period, *, seed: str, path: Path, ident: uuid.UUI
 def _written(vault: Vault, period: Period, seed: str, ident: uuid.UUID, file: BinaryIO, tell: Tell) -> list[Listed]:
     writer, now = Writer(file), vault.clock()
     writer.add("verify_evidence.py", [_verifier()])
-    with one_moment():
-        lists = list(_lists(writer, period, seed, tell))
-        _controls(writer, period, now)
-        span = _trail(writer, period)
-        _policy(writer)
+    tell("reading the lists")
+    lists, span = _of_one_moment(writer, period, seed, now)
     manifest = _manifest(vault, period, seed, ident, now, lists, span)
     _sample(writer, lists, tell)
     writer.add("versions.json", writing.json_pieces({"software": vault.software_version, "pack": FORMAT, "made_at": manifest["made_at"]}))
@@ -105,9 +102,18 @@ def _written(vault: Vault, period: Period, seed: str, ident: uuid.UUID, file: Bi
     return lists
 
 
-def _lists(writer: Writer, period: Period, seed: str, tell: Tell) -> Iterator[Listed]:
+def _of_one_moment(writer: Writer, period: Period, seed: str, now: datetime) -> tuple[list[Listed], writing.Span]:
+    """Whoever wants to tell how far it is waits meanwhile: nothing may be written."""
+    with one_moment():
+        lists = list(_lists(writer, period, seed))
+        _controls(writer, period, now)
+        span = _trail(writer, period)
+    writer.add("policy/promises.json", writing.json_pieces(_promises()))
+    return lists, span
+
+
+def _lists(writer: Writer, period: Period, seed: str) -> Iterator[Listed]:
     for population in all_populations():
-        tell(population.name)
         one = Listed(population, period, seed)
         writer.add(f"populations/{population.name}.csv", one.pieces())
         one.reconcile()
@@ -129,9 +135,8 @@ def _trail(writer: Writer, period: Period) -> writing.Span:
     return span
 
 
-def _policy(writer: Writer) -> None:
-    promises = [{"number": one.number, "sentence": one.sentence, "criteria": list(one.criteria)} for one in PROMISES.values()]
-    writer.add("policy/promises.json", writing.json_pieces(promises))
+def _promises() -> list[dict[str, Any]]:
+    return [{"number": one.number, "sentence": one.sentence, "criteria": list(one.criteria)} for one in PROMISES.values()]
 
 
 def _sample(writer: Writer, lists: list[Listed], tell: Tell) -> None:

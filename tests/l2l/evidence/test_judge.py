@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -72,7 +73,12 @@ def test_what_was_drawn_is_there_with_its_evidence(pack: Pack) -> None:
     for wanted in (f"{folder}/end.json", f"{folder}/certificate-", "sample/test_restores/"):
         assert [name for name in names if name.startswith(wanted)], wanted
     assert [name for name in names if name.startswith(f"{folder}/certificate-") and name.endswith(".pdf")]
-    assert [name for name in names if name.startswith("sample/nights/") and name.endswith("set-envelope.json")]
+    rows = csv.DictReader(io.StringIO(zipped.read("populations/nights.csv").decode()))
+    drawn = [row for row in rows if row["key"] in json.loads(zipped.read("populations/nights.json"))["sample"]]
+    for row in drawn:
+        assert f"sample/nights/{verify_evidence.folder_name(row['key'])}/run.json" in names
+        envelope = f"sample/nights/{verify_evidence.folder_name(row['key'])}/set-envelope.json"
+        assert (envelope in names) == bool(row["set"])
 
 
 def test_the_same_seed_draws_the_same_by_hand(pack: Pack) -> None:
