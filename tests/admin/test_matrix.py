@@ -205,7 +205,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_purgerequest_cancel": (frozenset({"root", "rita", "ada"}),) * 2,
     "l2l_backups_testrestore_sign_off": (frozenset({"root", "rita", "olga"}),) * 2,
     "l2l_backups_testrestore_ask": (OPERATORS, OPERATORS),
-    "l2l_audit_evidencepack_download": (NOBODY, NOBODY),  # it is not made yet
+    "l2l_audit_evidencepack_download": (AUDITORS, NOBODY),  # it is not made yet: the page says so
     "l2l_audit_finding_take": (OPERATORS, OPERATORS),
     "l2l_audit_finding_postpone": (OPERATORS, OPERATORS),
     "l2l_audit_finding_close": (OPERATORS, OPERATORS),
