@@ -121,11 +121,13 @@ class Migration(migrations.Migration):
                 ('progress', models.CharField(blank=True, max_length=200)),
                 ('trouble', models.TextField(blank=True)),
                 ('attempts', models.PositiveIntegerField(default=0)),
+                ('holder', models.CharField(blank=True, help_text='host:pid:start of the process at work.', max_length=200, verbose_name='process')),
                 ('begun_at', models.DateTimeField(blank=True, null=True)),
                 ('made_at', models.DateTimeField(blank=True, null=True)),
                 ('file_name', models.CharField(blank=True, max_length=200)),
                 ('size', models.BigIntegerField(blank=True, null=True)),
                 ('sha256', models.CharField(blank=True, max_length=64)),
+                ('unreconciled', models.TextField(blank=True, help_text='The equations that do not hold, a line each; the pack tells of them too.')),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
