@@ -15,6 +15,8 @@ from backups.hot.timelines import LEASE
 from backups.leases import process_name
 from backups.models import HotState, Lease
 from backups.vault import Vault
+from backups.verification import carrying_out as verifying
+from backups.verification.carrying_out import Wanted
 from tests.backups.conftest import Clock
 
 
@@ -66,6 +68,11 @@ class Service:
         runs.recover(self.clock())
         done = [runs.work_off(self.vault, pk) for pk in runs.due_runs(self.clock()).values_list("pk", flat=True)]
         return [run.state for run in done if run is not None]
+
+    def verify(self) -> None:
+        """Everything that is stored is read again."""
+        self.vault.usable()
+        verifying.carry_out(self.vault, Wanted(everything=True, workers=0))
 
     def night(self, label: date) -> list[str]:
         """That night's backups, at 23:00 UTC; then it is noon, and the night is over."""

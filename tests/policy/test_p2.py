@@ -33,7 +33,7 @@ def test_a_stopped_shipper_with_waiting_changes_turns_it_red_until_it_runs(now: 
     now.clock.now = datetime.now(UTC) + timedelta(minutes=3)
     assert now.broken() == {"P2"}
     state = now.state("loss_window")
-    assert "1 change" in state.figure and 170 < (state.value or 0) < 200 and "No shipper leads" in state.why
+    assert "changes, the oldest written" in state.figure and 170 < (state.value or 0) < 200 and "No shipper leads" in state.why
     assert now.findings() == ["control:loss_window"]
     now.ships = True
     assert now.broken() == set()

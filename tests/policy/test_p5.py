@@ -57,6 +57,7 @@ def test_a_quarter_that_nobody_reviewed_turns_it_red_until_two_people_did(today:
     service.night(quarter.due_on - timedelta(days=1))
     assert service.measured()["P5"] is Standing.AT_RISK
     service.night(quarter.due_on)
+    service.verify()
     assert service.broken() == {"P5"}
     places = [place.name for place in service.vault.places]
     lacking = 1 + len(places) + 2

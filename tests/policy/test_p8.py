@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from typing import Any
 
@@ -11,7 +10,7 @@ from django.core.files.base import ContentFile
 from django.db import connection, transaction
 
 import audit
-from audit import evidence
+from audit import canonical, evidence
 from audit.models import Event
 from subscriptions.models import DataRecord, Link, UploadedContent
 from tests.policy.promise import promise
@@ -48,12 +47,12 @@ def test_a_row_altered_behind_historys_back_turns_it_red_until_it_is_right_again
     assert service.broken() == set()
     record = DataRecord.objects.filter(customer=acme).order_by("pk")[0]
     table = DataRecord._meta.db_table
-    raw(f"UPDATE {table} SET data = %s WHERE id = %s", json.dumps({"Name": "forged"}), record.pk)
+    raw(f"UPDATE {table} SET data = %s WHERE id = %s", canonical.dumps({"Name": "forged"}), record.pk)
     service.night(TENTH)
     assert service.broken() == {"P8"}
     assert service.state("proofs").value == 1 and service.state("proofs").figure.startswith("1 customer with rows unlike their history")
     assert service.findings() == ["control:proofs"]
-    raw(f"UPDATE {table} SET data = %s WHERE id = %s", json.dumps(record.data), record.pk)
+    raw(f"UPDATE {table} SET data = %s WHERE id = %s", canonical.dumps(record.data), record.pk)
     service.night(ELEVENTH)
     assert service.broken() == set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from audit.promises import Standing
 from backups.purge import looks
-from subscriptions import past_term, term_requests
+from subscriptions import past_term, term_requests, terms
 from subscriptions.models import DataRecord
+from subscriptions.terms import Rule
 from tests.past import at
 from tests.policy.promise import promise
 from tests.policy.service import Service
@@ -29,14 +31,16 @@ def old(today: Any, service: Service, acme: Any, people: Any, settings: Any) -> 
     return acme
 
 
-def test_every_item_has_a_date_and_a_reason(old: Any, service: Service) -> None:
-    kept = [past_term.kept_until(old, day) for day in (date(2015, 6, 1), service.clock().date())] if hasattr(past_term, "kept_until") else []
-    from subscriptions import terms
-
+def test_every_item_has_a_date_and_a_reason(old: Any) -> None:
     agreed = past_term.terms_of(old.pk)
-    found = [terms.kept_until(day, agreed, False) for day in (date(2015, 6, 1), service.clock().date())]
-    assert [one.until for one in found] == [date(2035, 6, 1), None] or all(one.reason for one in found)
-    assert all(one.reason for one in (*kept, *found))
+    found = terms.kept_until(agreed, last_changed=date(2015, 6, 1))
+    assert (found.until, found.rule) == (date(2035, 6, 1), Rule.TWENTY_YEARS) and found.reason
+    ended = [replace(one, end=date(2030, 12, 31)) for one in agreed]
+    assert terms.kept_until(ended, last_changed=date(2015, 6, 1)).until == date(2030, 12, 31)
+    sooner = [replace(one, agreed_retention_years=7) for one in agreed]
+    assert terms.kept_until(sooner, last_changed=date(2015, 6, 1)).until == date(2022, 6, 1)
+    held = terms.kept_until(agreed, last_changed=date(2015, 6, 1), on_hold=True)
+    assert held.until is None and held.reason
 
 
 def test_an_item_beyond_its_agreed_term_turns_it_red_until_it_may_stay(old: Any, service: Service, people: Any) -> None:
