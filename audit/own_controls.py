@@ -192,7 +192,7 @@ def measure_findings(now: datetime) -> Measured:
 
 
 def measure_anchor(now: datetime) -> Measured:
-    """When the day's head over all chains last went to somebody outside. `L2L_AUDITOR_ADDRESS` says to whom; nobody: nothing is promised."""
+    """When the day's head over all chains last went to somebody outside, where `L2L_AUDITOR_ADDRESS` names somebody."""
     if not getattr(settings, "L2L_AUDITOR_ADDRESS", ""):
         return judged("no auditor's address is set: the heads stay here")
     sent = Event.objects.filter(event=Told.ANCHORED.value).order_by("-number").values_list("at", flat=True).first()
@@ -263,7 +263,8 @@ CONTROLS = (
         threshold="At risk: none went to the auditor's address for 8 days, where one is set. Broken: for 16 days.",
         unit="days",
         measure=measure_anchor,
-        evidence="admin:l2l_audit_signedhead_changelist",
+        evidence="admin:l2l_audit_event_changelist",
+        query="event__exact=anchor:sent",
         populations=("anchors",),
     ),
     Control(
