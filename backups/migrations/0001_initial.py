@@ -1333,7 +1333,7 @@ class Migration(migrations.Migration):
                 'ordering': ('-ended_at',),
                 'permissions': [('sign_off_testrestore', 'Can sign off a test restore')],
                 'default_permissions': ('view', 'add'),
-                'indexes': [models.Index(fields=['stream', 'tier', 'location', '-ended_at'], name='l2l_test_newest')],
+                'indexes': [models.Index(fields=['stream', 'tier', 'location', '-ended_at'], name='l2l_test_newest'), models.Index(fields=['ended_at'], name='l2l_test_ended')],
             },
         ),
         migrations.CreateModel(
@@ -1479,6 +1479,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='backupset',
             index=models.Index(condition=models.Q(('state', 'leaving')), fields=['stream'], name='l2l_set_leaving'),
+        ),
+        migrations.AddIndex(
+            model_name='backupset',
+            index=models.Index(condition=models.Q(('proof', 'broken'), ('state', 'made')), fields=['stream'], name='l2l_set_broken'),
         ),
         migrations.AddIndex(
             model_name='blob',
@@ -1691,6 +1695,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='damage',
             constraint=models.UniqueConstraint(condition=models.Q(('mended_at', None), ('over_at', None)), fields=('location', 'name'), name='l2l_damage_open_once'),
+        ),
+        migrations.AddIndex(
+            model_name='slot',
+            index=models.Index(condition=models.Q(('state', 'missed')), fields=['decided_at'], name='l2l_slot_missed'),
         ),
         migrations.AddConstraint(
             model_name='slot',

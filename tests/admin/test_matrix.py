@@ -22,7 +22,7 @@ from django_q.models import Failure, OrmQ, Schedule
 
 import audit
 from audit import findings
-from audit.models import Event, Finding, Grant
+from audit.models import AccessReview, Alarm, Anchor, Attestation, Event, Finding, Grant, Reading
 from audit.schema import versions
 from audit.schema.versions import Changed
 from audit.signing import Signer, new_secret
@@ -70,6 +70,7 @@ BACKUPS = frozenset({"root", "olga", "otto"})
 QUEUE = frozenset({"root", "olga", "otto", "anna"})
 USERS = frozenset({"root", "anna"})
 USERS_SEEN = USERS | {"otto"}
+REVIEWS_SEEN = STAFF - {"ada", "nobody"}
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ class Model:
 MANAGED = frozenset({"root", "ada"})
 # Everybody who sees customers but the operator.
 TERMS = frozenset({"root", "ada", "rita", "otto"})
+# How the controls stand; what they counted is over all customers.
+MEASURED = STAFF - {"nobody"}
 MODELS = {
     "l2l_subscriptions_customer": Model(OWN, frozenset({"root"}), frozenset({"root"}), tracked=True),
     "l2l_subscriptions_subscription": Model(OWN, frozenset({"root"}), frozenset({"root"}), tracked=True),
@@ -137,9 +140,14 @@ MODELS = {
     "l2l_backups_testrestore": Model(OWN),
     "l2l_backups_testcell": Model(OWN),
     "l2l_audit_finding": Model(OWN, tracked=True),
+    "l2l_audit_alarm": Model(MEASURED),
+    "l2l_audit_reading": Model(ALL_CUSTOMERS),
+    "l2l_audit_anchor": Model(frozenset({"root", "otto"})),
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
     "l2l_audit_schemaversion": Model(BACKUPS),
     "l2l_audit_grant": Model(USERS_SEEN, add=USERS, tracked=True),
+    "l2l_audit_accessreview": Model(REVIEWS_SEEN),
+    "l2l_audit_attestation": Model(REVIEWS_SEEN, add=frozenset({"root", "olga", "anna"})),
     "auth_user": Model(USERS_SEEN, USERS, USERS),
     "auth_group": Model(USERS_SEEN),
     "django_q_schedule": Model(QUEUE),
@@ -219,7 +227,12 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_audit_finding_postpone": (OPERATORS, OPERATORS),
     "l2l_audit_finding_close": (OPERATORS, OPERATORS),
     "l2l_audit_grant_end": (USERS, USERS),
+    "l2l_audit_accessreview_now": (REVIEWS_SEEN, frozenset({"root", "rita", "anna"})),
+    "l2l_audit_accessreview_csv": (REVIEWS_SEEN, NOBODY),
     "auth_user_password_change": (USERS, USERS),
+    "l2l_audit_anchor_document": (frozenset({"root", "otto"}), NOBODY),
+    "controls": (MEASURED, NOBODY),
+    "control": (MEASURED, NOBODY),
     "index": (STAFF, STAFF),
     "my_work": (frozenset({"root", "ada", "rita"}), NOBODY),
     "search": (STAFF, STAFF),
@@ -234,6 +247,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "app_list auth": (USERS_SEEN, USERS_SEEN),
     "app_list django_q": (QUEUE, QUEUE),
 }
+REVIEW_PAGES = ("l2l_audit_accessreview_now", "l2l_audit_accessreview_csv")
 OPEN = {"login", "logout", "app_list"}
 # Beyond the standard ones, what is about no one row.
 OF_THE_LIST = frozenset(
@@ -289,7 +303,7 @@ class Rows:
             arguments = [row.stream_id]
         if name == "l2l_backups_testrestore_ask":
             arguments = [row.stream]
-        if name in OF_THE_LIST:
+        if name in OF_THE_LIST or name in REVIEW_PAGES:
             arguments = []
         if page in ("version", "version_file"):
             arguments.append(type(row).history.filter(**{row._meta.pk.attname: row.pk}).first().history_id)
@@ -300,6 +314,7 @@ class Rows:
             "l2l_subscriptions_deletionrequest_paper": [1],
             "l2l_backups_run_act": ["stop"],
             "view_on_site": [1, 1],
+            "control": ["nights"],
         }.get(name, [])
         return reverse(f"admin:{name}", args=arguments)
 
@@ -334,7 +349,10 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         "l2l_backups_escrowdrill": drill,
         "l2l_subscriptions_reconciliation": _a_reconciliation(now),
         "l2l_audit_event": Event.objects.first(),
+        "l2l_audit_alarm": Alarm.objects.create(subject="control:nights", state="broken", text="x", raised_at=now),
+        **_told_by_the_hour(now),
         "l2l_audit_schemaversion": _a_schema_version(now),
+        **_a_review(now),
         "l2l_audit_grant": grant,
         "auth_user": people["ada"],
         "auth_group": Group.objects.first(),
@@ -347,6 +365,13 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
 def _a_reconciliation(now: datetime) -> Reconciliation:
     with audit.acting("setup", reason="a test", source="test"):
         return Reconciliation.objects.create(at=now, by="olga", source_sha256="0" * 64, billed=1, ours=1, matched=1)
+
+
+def _told_by_the_hour(now: datetime) -> dict[str, Any]:
+    with audit.acting("worker", reason="a test", source="test"):
+        reading = Reading.objects.create(hour=now, at=now, controls={"nights": {"state": "kept"}}, software="test")
+        anchor = Anchor.objects.create(day=now.date(), at=now, root="0" * 64, document={})
+    return {"l2l_audit_reading": reading, "l2l_audit_anchor": anchor}
 
 
 def _a_live_restore(one: Belongings) -> LiveRestoreRequest:
@@ -449,6 +474,16 @@ def _a_purge(one: Belongings) -> Purge:
         about = {"part": 1, "purged_at": now, "counts": {"l2l_subscriptions.link": [1, 1, 0]}, "key_number": 1, "total": "0" * 64}
         about["newest_history"] = 1
         return Purge.objects.create(customer=one.customer, request=asked, digests=b"", numbers=b"", **about)
+
+
+def _a_review(now: datetime) -> dict[str, Any]:
+    with audit.acting("setup", reason="a test", source="test"):
+        about = {"quarter": "2026-Q1", "rights": [], "digest": "0" * 64, "signed_off_by": "anna", "signed_off_at": now}
+        stated = {"quarter": "2026-Q1", "about": "database", "people": "x", "attested_by": "anna", "attested_at": now}
+        return {
+            "l2l_audit_accessreview": AccessReview.objects.create(**about),
+            "l2l_audit_attestation": Attestation.objects.create(**stated),
+        }
 
 
 def _a_schema_version(now: datetime) -> Any:
