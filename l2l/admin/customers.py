@@ -27,6 +27,7 @@ from backups.errors import BackupError
 from backups.models import BackupSet, Location, Run
 from l2l.admin import customer_page
 from l2l.admin.handing_over import HandingOverPages
+from l2l.admin.reports import ReportPages
 from l2l.admin.timeline import page_of
 from subscriptions.admin import state_of
 from subscriptions.models import Customer
@@ -53,7 +54,7 @@ class NewCustomerForm(CustomerForm):
 
 
 @admin.register(Customer)
-class CustomerAdmin(HandingOverPages):
+class CustomerAdmin(HandingOverPages, ReportPages):
     """A customer is added and changed, never deleted: how it ends is a matter of its own, with its own steps."""
 
     form = CustomerForm

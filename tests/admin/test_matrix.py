@@ -164,6 +164,8 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_subscriptions_customer_overview": (OWN, NOBODY),
     "l2l_subscriptions_customer_timeline": (OWN, NOBODY),
     "l2l_subscriptions_customer_past_term": (OWN, NOBODY),
+    "l2l_subscriptions_customer_statement": (OWN, OWN),
+    "l2l_subscriptions_customer_audit_trail": (OWN, OWN),
     "l2l_subscriptions_customer_back_up": (OPERATORS, OPERATORS),
     "l2l_subscriptions_customer_find": (OWN, NOBODY),
     "l2l_subscriptions_customer_take": (TAKERS, TAKERS),
