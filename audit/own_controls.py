@@ -253,7 +253,7 @@ CONTROLS = (
         threshold="At risk: an hour of the last 7 days has no reading. Broken: more than 24 hours have none.",
         unit="hours without a reading",
         measure=measure_readings,
-        evidence="admin:index",
+        evidence="admin:l2l_audit_reading_changelist",
         populations=("control_changes",),
     ),
     Control(

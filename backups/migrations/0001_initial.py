@@ -1474,6 +1474,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='backupset',
+            index=models.Index(condition=models.Q(('state', 'made')), fields=['night', 'new_bytes'], name='l2l_set_night'),
+        ),
+        migrations.AddIndex(
+            model_name='backupset',
             index=models.Index(condition=models.Q(('state', 'made')), fields=['goes_at'], name='l2l_set_goes'),
         ),
         migrations.AddIndex(
