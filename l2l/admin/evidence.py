@@ -8,8 +8,9 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from audit.admin import BackOfficeAdmin, UncountedPaginator, display, moment
+from audit.admin import BackOfficeAdmin, display, moment
 from audit.models import Event
+from audit.paging import UncountedPaginator
 from subscriptions.models import Customer
 
 
@@ -21,7 +22,6 @@ class EventAdmin(BackOfficeAdmin):
     search_help_text = "Who, or app.model:key of what it was done to"
     ordering = ("-number",)
     paginator = UncountedPaginator
-    show_full_result_count = False
     fieldsets = (
         (None, {"fields": ("number", "event", moment("at", "when"), "actor", "source", "subject", "of_customer", "told")}),
         ("Its place in the chain", {"fields": ("leaf", "digest")}),

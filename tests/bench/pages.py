@@ -1,6 +1,7 @@
-"""Pages of the admin with 10,000 customers, 1,000,000 sets and 5,000,000 history rows, on PostgreSQL: the front page, every list and the pages of
-one customer, for an auditor, an operator and an account manager. For each the median of seven answers, and how many statements it makes
-with 100 customers and with all: the numbers must be equal."""
+"""Pages of the admin with 10,000 customers, 1,000,000 sets and 5,000,000 history rows, on PostgreSQL: the front page, every list and the
+pages of one customer, for an auditor, an operator and an account manager. For each the median of seven answers, and how many statements
+it makes with 100 customers and with all: the numbers must be equal.
+"""
 
 from __future__ import annotations
 
