@@ -61,6 +61,7 @@ ATTESTS = "l2l_audit.add_attestation"
 DESTROYS = frozenset({ENDS.format("approve"), PURGES.format("approve")})
 PACKS = ("l2l_audit.view_evidencepack", "l2l_audit.add_evidencepack", "l2l_audit.view_anchor")
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
+HANDS_CUSTOMERS_OVER = "l2l_subscriptions.hand_over_customer"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
     # Of their own customers alone: the admin limits the rows.
@@ -68,6 +69,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_CONTROLS,
         SEES_FINDINGS,
         *OF_CUSTOMERS,
+        HANDS_CUSTOMERS_OVER,
         *OF_OWN_NIGHTS,
         LIVE_RESTORES.format("view"),
         *SEES_HOLDS,
@@ -89,6 +91,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         SIGNS_REVIEWS_OFF,  # an administrator's own rights are confirmed by somebody who gives none
         SEES_FINDINGS,
         *OF_CUSTOMERS,
+        HANDS_CUSTOMERS_OVER,
         *OF_OWN_NIGHTS,
         EVERY_CUSTOMER,
         SEES_POLICY,

@@ -6,6 +6,7 @@ Segments are read before the sets, so that one which is removed meanwhile is cov
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -58,12 +59,16 @@ def misfits(
     connection: BaseDatabaseWrapper,
     vouched: Vouched,
     tell: Callable[[str], None],
+    further: Iterable[SignedHead] = (),
 ) -> Iterator[Misfit]:
-    """The signed heads of these streams that the journal contradicts. The connection must see what was committed before it is asked, so
-    it is no snapshot's."""
-    wanted = set(streams) - ended_streams(places, trusted, vouched.notes)  # what was destroyed is missing rightly
+    """The signed heads of these streams that the journal contradicts, and those of `further` (from anchors), whosever they are. The
+    connection must see what was committed before it is asked, so it is no snapshot's."""
+    ended = ended_streams(places, trusted, vouched.notes)
+    wanted = set(streams) - ended  # what was destroyed is missing rightly
     lines = signed_timelines(places, trusted, vouched.notes)
-    heads = (one for one in _all(places, trusted, wanted, vouched, tell) if one.head.number and not _given_up(one, lines))
+    anchored = (one for one in further if one.stream not in ended)
+    found = itertools.chain(anchored, _all(places, trusted, wanted, vouched, tell))
+    heads = (one for one in found if one.head.number and not _given_up(one, lines))
     for some in _together(heads):
         known = journal_proof.journal_digests(connection, [(one.stream, one.head.number) for one in some])
         for one in some:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.utils.timezone import localdate
 
-from audit import actors, evidence
+from audit import actors, anchoring, evidence
 from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
 from backups.destroy import carrying_out as destroying
 from backups.errors import Busy
-from backups.hot import removal, shipper
+from backups.hot import removal, shipper, timelines
 from backups.keys import former, keeping
 from backups.live_restore import carrying_out
 from backups.models import Run
@@ -48,6 +50,14 @@ def look() -> None:
     with actors.acting("worker", reason="what is due", source="look"):
         carrying_out.recover(now)  # last, for it may have to wait for a lock
     queueing.queue_live_restores(now)
+
+
+def see_locations() -> str:
+    """Whether each location can be used, noted where people and controls look for it: every minute, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    _, troubles = vaults.from_settings().usable()
+    heartbeats.beat(WORKER)
+    return f"{', '.join(sorted(troubles))} cannot be used" if troubles else "all can be used"
 
 
 def work_off(run_ids: Sequence[int]) -> list[str]:
@@ -215,6 +225,13 @@ def remove_former_keys() -> str:
 def sign_evidence() -> None:
     """Signs where the evidence trail stands: what was recorded before cannot be altered unseen."""
     evidence.sign_head(keyfiles.signer(settings.L2L_KEYS), vaults.clock())
+
+
+def anchor() -> str:
+    """The day's head over all chains, once a day in the back office's zone: every few minutes, in the worker cluster."""
+    now = vaults.clock()
+    day = localdate(now, ZoneInfo(settings.L2L_ZONE))
+    return anchoring.make(keyfiles.signer(settings.L2L_KEYS), day=day, timeline=timelines.current(), now=now).root
 
 
 def alive() -> None:

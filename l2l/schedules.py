@@ -25,6 +25,9 @@ class Planned:
 
 SCHEDULES = (
     Planned("what is due", "backups.tasks.look", 1, WORKER),
+    Planned("locations are looked at", "backups.tasks.see_locations", 1, WORKER),
+    Planned("controls are measured", "l2l.tasks.measure", 1, WORKER),
+    Planned("the controls' days are summed up", "audit.tasks.sum_up_controls", 10, WORKER),
     Planned("hot backups without a leader", "backups.tasks.ship_if_unled", 1, WORKER),
     Planned("roles whose time is over", "audit.tasks.end_roles", 5, WORKER),
     Planned("people as the backups have them", "audit.tasks.keep_people", 60, WORKER),
@@ -34,6 +37,7 @@ SCHEDULES = (
     Planned("access is reviewed each quarter", "l2l.tasks.look_at_access", 24 * 60, WORKER),
     Planned("what is stored is read again", "backups.tasks.verify", 10, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
+    Planned("the day's head over all chains", "backups.tasks.anchor", 10, WORKER),
     Planned("keys are wrapped for whom they should be", "backups.tasks.keep_keys", 60, WORKER),
     Planned("former wrappings of keys go", "backups.tasks.remove_former_keys", 60, DESTROYER),
     Planned("packages for customers that end", "backups.tasks.look_at_returns", 1, WORKER),

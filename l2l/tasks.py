@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from audit import actors, clock, reviewing
+from audit import actors, clock, measuring, reviewing
+from backups import heartbeats
+from backups.queueing import WORKER
 from l2l import mail
 from l2l.access import locations_in_force
 from subscriptions.ending import notices
@@ -14,6 +16,15 @@ def look_at_ends() -> str:
         done = notices.look(mail.remind, clock.now())
     unsent = sum(1 for one in done if one.trouble)
     return f"{len(done)} noted, {unsent} not sent"
+
+
+def measure() -> str:
+    """How every promise stands: each minute, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    with actors.acting("worker", reason="the controls, measured", source="measure"):
+        changed = measuring.measure_all(clock.now())
+    heartbeats.beat(WORKER)
+    return "; ".join(f"{one.control.name} {one.state.state}" for one in changed) or "as before"
 
 
 def look_at_access() -> str:

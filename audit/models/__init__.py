@@ -1,8 +1,8 @@
 """What the audit app keeps: streams and their journal, the evidence trail, the grants, the findings, the controls and
 their readings, the anchors, the reviews of access, the packs, the schema's versions."""
 
-from audit.models.anchors import Anchor
-from audit.models.controls import Alarm, ControlState, Reading
+from audit.models.anchors import Anchor, AnchoredHead
+from audit.models.controls import Alarm, ControlDay, ControlState, Reading, Telling
 from audit.models.evidence import Event, SignedHead
 from audit.models.findings import Finding
 from audit.models.grants import Grant
@@ -16,8 +16,10 @@ __all__ = [
     "AccessReview",
     "Alarm",
     "Anchor",
+    "AnchoredHead",
     "Attestation",
     "ChainHead",
+    "ControlDay",
     "ControlState",
     "Event",
     "EvidencePack",
@@ -31,4 +33,5 @@ __all__ = [
     "SchemaVersion",
     "SignedHead",
     "Stream",
+    "Telling",
 ]

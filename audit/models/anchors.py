@@ -29,3 +29,17 @@ class Anchor(AppendedModel):
 
     def __str__(self) -> str:
         return f"{self.day} {self.root[:16]}"
+
+
+class AnchoredHead(models.Model):
+    """The number up to which a chain is in an anchor: bookkeeping, to tell which chains moved. Lost (as after a recovery), the next anchor
+    lists every chain."""
+
+    stream = models.UUIDField(primary_key=True)
+    number = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.number}"

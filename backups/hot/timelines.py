@@ -54,6 +54,11 @@ def refuse_stopped() -> None:
         )
 
 
+def current() -> int:
+    """The number of the timeline in force; 1 before anything was shipped."""
+    return HotState.objects.filter(pk=1).values_list("timeline", flat=True).first() or 1
+
+
 def check(place: Place, last: int, now: datetime) -> None:
     """`WentBack` when the place holds a segment behind number `last`, which this database would give anew; or, after a recovery from
     elsewhere, one of the lost machine that was not known there. Raises what listing raises."""

@@ -22,7 +22,7 @@ from django_q.models import Failure, OrmQ, Schedule
 
 import audit
 from audit import findings
-from audit.models import AccessReview, Attestation, Event, Finding, Grant
+from audit.models import AccessReview, Alarm, Anchor, Attestation, Event, Finding, Grant, Reading
 from audit.schema import versions
 from audit.schema.versions import Changed
 from audit.signing import Signer, new_secret
@@ -95,6 +95,8 @@ class Model:
 MANAGED = frozenset({"root", "ada"})
 # Everybody who sees customers but the operator.
 TERMS = frozenset({"root", "ada", "rita", "otto"})
+# How the controls stand; what they counted is over all customers.
+MEASURED = STAFF - {"nobody"}
 MODELS = {
     "l2l_subscriptions_customer": Model(OWN, frozenset({"root"}), frozenset({"root"}), tracked=True),
     "l2l_subscriptions_subscription": Model(OWN, frozenset({"root"}), frozenset({"root"}), tracked=True),
@@ -129,6 +131,9 @@ MODELS = {
     "l2l_backups_testrestore": Model(OWN),
     "l2l_backups_testcell": Model(OWN),
     "l2l_audit_finding": Model(OWN, tracked=True),
+    "l2l_audit_alarm": Model(MEASURED),
+    "l2l_audit_reading": Model(ALL_CUSTOMERS),
+    "l2l_audit_anchor": Model(frozenset({"root", "otto"})),
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
     "l2l_audit_schemaversion": Model(BACKUPS),
     "l2l_audit_grant": Model(USERS_SEEN, add=USERS, tracked=True),
@@ -213,6 +218,9 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_audit_accessreview_now": (REVIEWS_SEEN, frozenset({"root", "rita", "anna"})),
     "l2l_audit_accessreview_csv": (REVIEWS_SEEN, NOBODY),
     "auth_user_password_change": (USERS, USERS),
+    "l2l_audit_anchor_document": (frozenset({"root", "otto"}), NOBODY),
+    "controls": (MEASURED, NOBODY),
+    "control": (MEASURED, NOBODY),
     "index": (STAFF, STAFF),
     "search": (STAFF, STAFF),
     "jsi18n": (STAFF, NOBODY),
@@ -284,6 +292,7 @@ class Rows:
             "l2l_subscriptions_deletionrequest_paper": [1],
             "l2l_backups_run_act": ["stop"],
             "view_on_site": [1, 1],
+            "control": ["nights"],
         }.get(name, [])
         return reverse(f"admin:{name}", args=arguments)
 
@@ -317,6 +326,8 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         "l2l_backups_keychangerequest": of_keys,
         "l2l_backups_escrowdrill": drill,
         "l2l_audit_event": Event.objects.first(),
+        "l2l_audit_alarm": Alarm.objects.create(subject="control:nights", state="broken", text="x", raised_at=now),
+        **_told_by_the_hour(now),
         "l2l_audit_schemaversion": _a_schema_version(now),
         **_a_review(now),
         "l2l_audit_grant": grant,
@@ -326,6 +337,13 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         "django_q_ormq": OrmQ.objects.create(key="worker", payload="nothing that can be read"),
         "django_q_failure": Failure.objects.create(id="f" * 32, name="f", func="x.y", started=now, stopped=now, success=False),
     }
+
+
+def _told_by_the_hour(now: datetime) -> dict[str, Any]:
+    with audit.acting("worker", reason="a test", source="test"):
+        reading = Reading.objects.create(hour=now, at=now, controls={"nights": {"state": "kept"}}, software="test")
+        anchor = Anchor.objects.create(day=now.date(), at=now, root="0" * 64, document={})
+    return {"l2l_audit_reading": reading, "l2l_audit_anchor": anchor}
 
 
 def _a_live_restore(one: Belongings) -> LiveRestoreRequest:

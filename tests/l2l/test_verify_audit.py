@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from audit import canonical, clock, journal_proof, registry
+from audit import anchoring, canonical, clock, journal_proof, registry
 from audit.events import Event, record
 from audit.evidence import sign_head
 from audit.models import JournalRow, RowShape, Stream
@@ -27,6 +27,7 @@ from backups.nightly import back_up
 from backups.vault import Vault
 from subscriptions.models import DataRecord
 from subscriptions.onboarding import add_customer
+from tests.audit.test_anchoring import raw as rewritten
 from tests.audit.test_evidence import raw
 from tests.backups.test_proof import JOURNAL, PAST, begin_timeline, recompute
 from tests.backups.test_proof import raw as tampered
@@ -307,3 +308,56 @@ def test_whatever_one_statement_changes_in_history_or_journal_is_found(kept: Vau
         assert [*walk.of_all(), *journal_proof.unpaired(connection)]
         transaction.set_rollback(True)
     assert not [*journal_proof.Recomputation(connection, {}).of_all(), *journal_proof.unpaired(connection)]
+
+
+# Anchors
+
+
+def anchored(vault: Vault, day: int) -> anchoring.Anchor:
+    return anchoring.make(vault.signer, day=date(2026, 3, day), timeline=timelines.current(), now=clock.now())
+
+
+def test_a_chain_computed_anew_is_caught_by_an_anchor_where_no_location_says_more(kept: Vault) -> None:
+    anchored(kept, 2)
+    beta = Stream.objects.get(name="beta")
+    found, problem = changes_of()
+    assert (problem, found["anchored"]) == ("", Stream.objects.count()) and "3 lines of anchors" in verified()[0]
+    for place in kept.places:  # as if nothing were signed there
+        for entry in [one for one in place.store.list("hot/") if one.name.endswith(".tar")]:
+            place.store.remove(entry.name)
+    recompute(beta, 1)
+    told = {(one["customer"], one["what"].partition(" is signed")[0]) for one in changes_of()[0]["problems"]}
+    assert ("beta", "the anchor of 2026-03-02") in told
+
+
+def test_an_anchor_that_was_mailed_finds_what_a_forger_with_the_key_wrote(kept: Vault, tmp_path: Path) -> None:
+    sent = anchored(kept, 2)
+    file = tmp_path / "mail.txt"
+    file.write_text("Monday's anchor:\n\n" + json.dumps(sent.document, indent=1))
+    found, problem = changes_of("--anchor", str(file))
+    assert (problem, found["given_anchors"]) == ("", 1) and "1 anchors from outside" in verified("--anchor", str(file))[0]
+    rewritten("UPDATE l2l_audit_anchor SET day = '2026-03-01'")
+    found, problem = changes_of("--anchor", str(file))
+    assert problem and any("has none of that day" in one["what"] for one in found["problems"])
+
+
+def test_a_file_without_an_anchor_is_refused(signed: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("nothing")
+    assert "holds no anchor" in verified("--anchor", str(tmp_path / "empty.txt"))[1]
+
+
+def test_a_line_of_an_abandoned_timeline_is_given_up(kept: Vault) -> None:
+    anchored(kept, 2)
+    acme = Stream.objects.get(name="acme")
+    last, before = JournalRow.objects.get(stream=acme, number=8), JournalRow.objects.get(stream=acme, number=7)
+    columns = "id = (SELECT id FROM l2l_subscriptions_datarecord WHERE reference = 'acme-2')"
+    tampered(
+        f"DELETE FROM {JOURNAL} WHERE id = {last.pk}",
+        f"DELETE FROM {PAST} WHERE history_id = {last.history_id}",
+        f"UPDATE l2l_audit_chainhead SET number = 7, digest = '{before.digest}' WHERE number = 8",
+        f"UPDATE l2l_subscriptions_datarecord SET data = '{{}}' WHERE {columns}",
+    )
+    timeline = begin_timeline(acme, 8)
+    assert any("the anchor of 2026-03-02" in one["what"] for one in changes_of("--customer", "acme")[0]["problems"])
+    timelines._write(kept, kept.places, timeline)
+    assert changes_of("--customer", "acme")[1] == ""

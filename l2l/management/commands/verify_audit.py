@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import connection
 
-from audit import evidence, journal_proof
+from audit import anchoring, evidence, journal_proof
+from audit.anchor_files import anchors_in
 from audit.commands import BackOfficeCommand
 from audit.evidence import verify_chain
 from audit.journal_proof import Misfit
@@ -23,7 +26,7 @@ from backups import vault as vaults
 from backups.errors import BackupError
 from backups.hot import timelines
 from backups.purge.recorded import recorded_numbers
-from backups.signed_heads import Vouched
+from backups.signed_heads import SignedHead, Vouched
 from backups.snapshot import snapshot
 from backups.stores.contract import StoreError
 from backups.vault import Vault
@@ -37,7 +40,8 @@ KEPT = 1000
 class Found:
     """What history, journal and signed heads came to. `problems` are the first thousand of `count`; `unread` counts changes, by model,
     whose content a migration dropped in part and no schema version says so, `dropped` those of which one does, as (version, model, count);
-    `troubles` say what could not be looked at."""
+    `anchored` counts lines of anchors that were held against the journal, `given` anchors from outside; `troubles` say what could not be
+    looked at."""
 
     changes: int = 0
     count: int = 0
@@ -45,6 +49,8 @@ class Found:
     unread: dict[str, int] = field(default_factory=dict)
     dropped: list[tuple[int, str, int]] = field(default_factory=list)
     vouched: Vouched = field(default_factory=Vouched)
+    anchored: int = 0
+    given: int = 0
     troubles: list[str] = field(default_factory=list)
 
     def add(self, misfits: Iterable[Misfit]) -> None:
@@ -65,12 +71,21 @@ class Command(BackOfficeCommand):
         super().add_arguments(parser)
         parser.add_argument("--customer", metavar="CODE", help="the changes of this customer alone ('system': of what people decide)")
         parser.add_argument("--fingerprint", metavar="HEX", help="the signing key to trust (recovery kit); default: this installation's")
+        parser.add_argument(
+            "--anchor",
+            metavar="FILE",
+            type=Path,
+            nargs="+",
+            default=[],
+            help="anchors as they were mailed (the attachment, the saved mail or its text): this database is held against them too",
+        )
 
-    def work(self, *, customer: str | None, fingerprint: str | None, **options: Any) -> None:
+    def work(self, *, customer: str | None, fingerprint: str | None, anchor: list[Path], **options: Any) -> None:
+        given = [document for path in anchor for document in _anchors_of(path)]
         trusted = fingerprint or keyfiles.signer(settings.L2L_KEYS).fingerprint
         stream = _stream(customer) if customer else None
         trail = verify_chain(trusted)
-        found = verified(vaults.from_settings(), trusted, stream, self.progress())
+        found = verified(vaults.from_settings(), trusted, stream, self.progress(), given)
         names = dict(Stream.objects.filter(pk__in={one.stream for one in found.problems}).values_list("pk", "name"))
         self.report(
             [*_evidence_lines(trail, trusted), *_lines(found, names)],
@@ -82,8 +97,18 @@ class Command(BackOfficeCommand):
             raise CommandError("What could be looked at is as it was recorded; not all could: " + "; ".join(found.troubles[:SHOWN]))
 
 
-def verified(vault: Vault, trusted: str, stream: uuid.UUID | None, tell: Callable[[str], None]) -> Found:
-    """History against journal in one snapshot, then journal against whatever is signed at the locations; of one stream or of all."""
+def _anchors_of(path: Path) -> list[dict[str, Any]]:
+    found = anchors_in(path.read_bytes())
+    if not found:
+        raise CommandError(f"{path} holds no anchor: give the attachment of the mail, the mail as it was saved, or its text.")
+    return found
+
+
+def verified(
+    vault: Vault, trusted: str, stream: uuid.UUID | None, tell: Callable[[str], None], given: Sequence[dict[str, Any]] = ()
+) -> Found:
+    """History against journal in one snapshot, then journal against whatever is signed, at the locations and in the anchors; of one
+    stream or of all. And the anchors against those that were `given` from outside."""
     places, troubles = vault.usable()
     found = Found(troubles=[f"{name} cannot be used ({why})" for name, why in troubles.items()])
     lines = signed_heads.signed_timelines(places, trusted, [])
@@ -105,9 +130,24 @@ def verified(vault: Vault, trusted: str, stream: uuid.UUID | None, tell: Callabl
     if versions.newest() is not None and not versions.is_recorded():
         found.troubles.append(versions.UNRECORDED)
     streams = [stream] if stream else list(Stream.objects.values_list("pk", flat=True))
-    found.add(signed_heads.misfits(places, trusted, streams, connection, found.vouched, tell))
+    problems: list[str] = []
+    anchored = _anchored(trusted, stream, problems, found)
+    if not places:  # then nothing says who was destroyed, and only the roots are looked at
+        deque(anchored, maxlen=0)
+    found.add(signed_heads.misfits(places, trusted, streams, connection, found.vouched, tell, anchored))
+    for document in given:
+        problems += anchoring.unlike(document, trusted)
+        found.given += 1
+    found.add(Misfit(SYSTEM_STREAM, problem) for problem in problems)
     found.troubles += found.vouched.notes
     return found
+
+
+def _anchored(trusted: str, stream: uuid.UUID | None, problems: list[str], found: Found) -> Iterator[SignedHead]:
+    for one in anchoring.walk(trusted, problems):
+        if stream in (None, one.line.stream):
+            found.anchored += 1
+            yield SignedHead(one.line.stream, one.line.head, one.timeline, f"the anchor of {one.day}")
 
 
 def _stream(code: str) -> uuid.UUID:
@@ -126,8 +166,9 @@ def _lines(found: Found, names: dict[uuid.UUID, str]) -> list[str]:
     vouched = found.vouched
     told = [
         f"{found.changes:,} changes recomputed from history",
-        f"{vouched.heads:,} signed heads in {vouched.sets:,} sets and {vouched.segments:,} copies of segments "
-        f"vouch for {sum(vouched.up_to.values()):,} of the changes",
+        f"{vouched.heads:,} signed heads in {vouched.sets:,} sets, {vouched.segments:,} copies of segments and {found.anchored:,} lines of "
+        f"anchors vouch for {sum(vouched.up_to.values()):,} of the changes",
+        *([f"{found.given:,} anchors from outside held against this database"] if found.given else []),
         *(f"{count:,} changes of {model} have columns that are kept no longer: their links hold" for model, count in found.unread.items()),
         *(
             f"{count:,} changes of {model} are from before schema version {version}, which took some of their content away: "
@@ -174,6 +215,8 @@ def _document(found: Found, names: dict[uuid.UUID, str]) -> dict[str, Any]:
         "signed_heads": found.vouched.heads,
         "sets": found.vouched.sets,
         "segments": found.vouched.segments,
+        "anchored": found.anchored,
+        "given_anchors": found.given,
         "troubles": found.troubles,
         "problems_in_all": found.count,
         "problems": [
