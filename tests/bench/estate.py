@@ -1,7 +1,7 @@
 """An estate of many customers as it stands after two years, written by statements that each make all rows of a table: for pages and for
 what is measured each minute. On PostgreSQL.
 
-For each customer: a contract, 100 sets (28 nights, 52 weeks, 20 months), 100 runs, three stored objects a set with two copies each, and 500
+For each customer: a contract, 100 sets (28 nights, 52 weeks, 20 months), 100 runs, two stored objects a set with two copies each, and 500
 history rows of 100 records with their journal rows. Digests are of the right length and prove nothing.
 """
 
@@ -25,7 +25,7 @@ from subscriptions.models import Customer, DataRecord, Link, UploadedContent
 NIGHTLY, WEEKLY, MONTHLY = 28, 52, 20
 SETS = NIGHTLY + WEEKLY + MONTHLY
 RECORDS, VERSIONS = 100, 5
-OBJECTS_A_SET = 3
+OBJECTS_A_SET = 2
 
 # What a column without a value is, by its type; text is empty, numbers are 0.
 _EMPTY = {"date": "current_date", "timestamp": "now()", "boolean": "false", "jsonb": "'{}'", "bytea": "''", "uuid": "gen_random_uuid()"}
@@ -59,7 +59,8 @@ CUSTOMER = "md5('c' || n)::uuid"
 CODE = "'c' || lpad(n::text, 6, '0')"
 SET = "md5('s' || n || '-' || k)::uuid"
 # How many nights ago a set was made: nights, then weeks, then months.
-AGE = f"CASE WHEN k < {NIGHTLY} THEN k WHEN k < {NIGHTLY + WEEKLY} THEN {NIGHTLY} + 7 * (k - {NIGHTLY}) ELSE 392 + 31 * (k - {NIGHTLY + WEEKLY}) END"
+_WEEKS, _MONTHS = f"{NIGHTLY} + 7 * (k - {NIGHTLY})", f"392 + 31 * (k - {NIGHTLY + WEEKLY})"
+AGE = f"CASE WHEN k < {NIGHTLY} THEN k WHEN k < {NIGHTLY + WEEKLY} THEN {_WEEKS} ELSE {_MONTHS} END"
 SHA = "md5(n || 'a') || md5(n || 'b')"
 
 
@@ -116,7 +117,8 @@ def _of_stream(values: Mapping[str, str]) -> dict[str, str]:
 def _content(first: int, last: int) -> None:
     """Change `i` of everybody before change `i + 1` of anybody, as it comes about."""
     customers, base = last - first + 1, (first - 1) * RECORDS
-    changes = f"generate_series(0, {customers * RECORDS * VERSIONS - 1}) i, LATERAL (SELECT {first} + i % {customers} AS n, i / {customers} AS s) c"
+    each = f"LATERAL (SELECT {first} + i % {customers} AS n, i / {customers} AS s) c"
+    changes = f"generate_series(0, {customers * RECORDS * VERSIONS - 1}) i, {each}"
     record, at = (
         f"{base} + (n - {first}) * {RECORDS} + s % {RECORDS} + 1",
         f"now() - interval '1 second' * ({RECORDS * VERSIONS} - s) * 3600",
@@ -184,7 +186,7 @@ def _sets(numbers: str) -> None:
 
 
 def _stored(each: str, numbers: str) -> None:
-    kinds = "CASE j WHEN 1 THEN 'blob' WHEN 2 THEN 'body' ELSE 'envelope' END"
+    kinds = "CASE WHEN j = 2 THEN 'envelope' WHEN k % 2 = 0 THEN 'blob' ELSE 'body' END"
     name = f"'customers/' || {CUSTOMER} || '/' || {kinds} || '/' || md5(n || '-' || k || '-' || j)"
     blob = {"stream_id": CUSTOMER, "kind": kinds, "state": "'stored'", "name": name, "sha256": SHA, "size": "3000 * j", "made_by_id": SET}
     begun = _next_id(backups.Blob, "id")
