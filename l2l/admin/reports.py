@@ -82,7 +82,10 @@ class TrailForm(PeriodForm):
     )
     kind = forms.ChoiceField(
         label="As",
-        choices=((Kind.CSV, "CSV: every value on a line, up to 25,000 changes"), (Kind.PDF, "PDF: for reading and printing, up to 1,000 changes")),
+        choices=(
+            (Kind.CSV, "CSV: every value on a line, up to 25,000 changes"),
+            (Kind.PDF, "PDF: for reading and printing, up to 1,000 changes"),
+        ),
         widget=UnfoldAdminSelectWidget,
     )
     field_order = ("first", "last", "model", "item", "kind", "reason")

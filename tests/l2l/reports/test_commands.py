@@ -88,3 +88,16 @@ def test_a_named_person_takes_what_that_person_may_see(berlin: Any, theirs: Any,
     assert "not a customer of theirs" in refused("audit_trail", "acme2", *person, "--to-file", str(tmp_path / "theirs.csv"))
     assert "not a customer of theirs" in refused("statement", "acme2", *person, "--to-file", str(tmp_path / "theirs.json"))
     assert not (tmp_path / "theirs.csv").exists()
+
+
+def test_a_statement_is_checked_anywhere(tmp_path: Path, settings: Any) -> None:
+    paths = {ending: tmp_path / f"statement.{ending}" for ending in ("json", "pdf")}
+    trusted = keyfiles.signer(settings.L2L_KEYS).fingerprint
+    run("statement", "acme", "--to-file", str(paths["json"]))
+    told = run("verify_statement", str(paths["json"]), "--fingerprint", trusted)
+    assert told["genuine"] and told["statement"]["customer"]["code"] == "acme"
+    run("statement", "acme", "--to-file", str(paths["pdf"]))  # of another moment, and with one export more
+    assert "is not the PDF" in refused("verify_statement", str(paths["json"]), "--fingerprint", trusted, "--pdf", str(paths["pdf"]))
+    assert "not genuine" in refused("verify_statement", str(paths["json"]), "--fingerprint", "0" * 64)
+    paths["json"].write_bytes(paths["json"].read_bytes().replace(b"Acme", b"Acne"))
+    assert "altered" in refused("verify_statement", str(paths["json"]), "--fingerprint", trusted)
