@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from datetime import date, timedelta
-from io import BytesIO
+from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 
 import audit
@@ -139,3 +143,26 @@ def test_nothing_is_written_over(asked: Asked, vault: Vault, tmp_path: Any, cloc
     with audit.acting("otto"), pytest.raises(NotMade, match="is there already"):
         making.make(vault, period, seed="s", path=tmp_path / "there.zip", ident=asked().pk)
     assert (tmp_path / "there.zip").read_bytes() == b"somebody's"
+
+
+@pytest.fixture
+def installed(otto: User, vault: Vault, folders: dict[str, Path], key_folder: Path, settings: Any) -> None:
+    """The vault's locations and keys, as commands find them."""
+    settings.L2L_LOCATIONS = " ".join(f"{name}={folder.as_uri()}" for name, folder in folders.items())
+    settings.L2L_OFFSITE, settings.L2L_KEYS = ["offsite"], key_folder
+
+
+def test_the_command_ends_well_only_when_everything_adds_up(installed: None, clock: Any, tmp_path: Path) -> None:
+    today = clock.now.date().isoformat()
+    asked = ["evidence", "--from", today, "--to", today, "--json", "--out"]
+    out = StringIO()
+    call_command(*asked, str(tmp_path / "good.zip"), stdout=out)
+    assert json.loads(out.getvalue())["unreconciled"] == []
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM l2l_audit_grant")  # behind history's back
+    with pytest.raises(CommandError, match="first versions in its history"):
+        call_command(*asked, str(tmp_path / "bad.zip"), stdout=StringIO())
+    assert (tmp_path / "bad.zip").exists(), "made all the same, and it tells of it"
+    with pytest.raises(CommandError, match="is there already"):
+        call_command(*asked, str(tmp_path / "bad.zip"), stdout=StringIO())
+    assert sorted(path.name for path in tmp_path.glob("*.partial")) == []
