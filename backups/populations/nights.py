@@ -122,6 +122,7 @@ NIGHTS = Listing(
         Column("run_state", "r.state"),
         Column("policy", "r.policy", As.NUMBER),
         Column("due_at", "r.due_at", As.TIME),
+        Column("ends_at", "r.ends_at", As.TIME),
         Column("started_at", "r.started_at", As.TIME),
         Column("ended_at", "r.ended_at", As.TIME),
         Column("attempts", "r.attempts", As.NUMBER),

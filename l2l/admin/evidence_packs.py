@@ -16,10 +16,11 @@ from django.utils.timezone import localdate
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from audit import clock
-from audit.admin import BackOfficeAdmin, display, moment, size
+from audit.admin import BackOfficeAdmin, display, moment
 from audit.badges import badge
 from audit.decisions import DayInput, Decision, decide
 from audit.models import EvidencePack
+from audit.sizes import in_units
 from backups import heartbeats
 from backups.errors import BackupError
 from backups.queueing import WORKER
@@ -74,7 +75,7 @@ class EvidencePackAdmin(BackOfficeAdmin):
         "adds_up",
         "asked_by",
         moment("asked_at", "asked"),
-        size("size", "size"),
+        "length",
         moment("expires_at", "until"),
     )
     list_filter = ("state",)
@@ -89,7 +90,7 @@ class EvidencePackAdmin(BackOfficeAdmin):
         moment("asked_at", "asked"),
         moment("begun_at", "begun"),
         moment("made_at", "made"),
-        size("size", "size"),
+        "length",
         "sha256",
         moment("expires_at", "removed from"),
     )
@@ -157,6 +158,10 @@ class EvidencePackAdmin(BackOfficeAdmin):
     @display(description="state")
     def standing(self, pack: EvidencePack) -> str:
         return badge(pack.get_state_display(), STANDINGS[State(pack.state)])
+
+    @display(description="size", ordering="size")
+    def length(self, pack: EvidencePack) -> str:
+        return in_units(pack.size) if pack.size else "–"
 
     @display(description="adds up")
     def adds_up(self, pack: EvidencePack) -> str:

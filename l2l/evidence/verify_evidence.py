@@ -524,16 +524,21 @@ def answers(pack):
 
 def backed_up(pack):
     policies = Policies(pack)
-    totals, exceptions, owed, customers = {}, [], 0, 0
+    totals, exceptions, owed, customers, now = {}, [], 0, 0, moment(pack.manifest["made_at"])
     for code, nights, states, lacking, others in nights_of_customers(pack, owed_nights(pack, policies)) if policies.versions else ():
         owed, customers = owed + nights, customers + 1
         for state, count in states.items():
             totals[state] = totals.get(state, 0) + count
         exceptions += ["%s, night of %s: no row at all" % (code, label) for label in lacking]
-        exceptions += ["%s, night of %s: %s" % (code, row["night"], _why(row)) for row in others]
+        exceptions += ["%s, night of %s: %s" % (code, row["night"], _why(row)) for row in others if not _goes_on(row, now)]
     counts = ", ".join("%d %s" % (totals[state], state) for state in ("filled", "late", "missed", "excused", "open") if totals.get(state))
     said = "%d nights were owed to %d customers (the system is one): %s." % (owed, customers, counts or "none listed")
     return "Was each night of the period backed up for each customer?", said, exceptions
+
+
+def _goes_on(row, now):
+    """A night that was not over when the pack was made is no exception yet."""
+    return row["state"] == "open" and moment(row["ends_at"]) > now
 
 
 def _why(row):
@@ -596,8 +601,37 @@ def kept(pack):
             exceptions.append(
                 "%s, set %s of %s: let go on %s, within %d days" % (row["code"], row["key"], row["night"], row["left_at"], days)
             )
+    exceptions += undecided(pack, policies) if policies.versions else []
     counts = ", ".join("%d %s" % (count, state) for state, count in sorted(states.items())) or "none ended"
     return "Was everything kept as promised?", "Weeks and months that ended: %s. %d sets were let go." % (counts, removed), exceptions
+
+
+def undecided(pack, policies):
+    """Weeks and months that were over long enough, of customers that were not about to end, for which nothing was chosen at all."""
+    first, last = (date.fromisoformat(pack.manifest["period"][side]) for side in ("first", "last"))
+    made_at = moment(pack.manifest["made_at"])
+    decided = {(row["customer"], row["slot"]) for row in pack.population("kept")}
+    frozen = {row["key"]: moment(row["frozen_at"]) for row in pack.population("customers")}
+    found = []
+    for customer, (code, begins, ends) in owed_nights(pack, policies).items():
+        until = min(frozen.get(customer) or made_at, made_at)
+        for slot, slot_last in slots(begins, ends):
+            closed = datetime.combine(slot_last + 2 * DAY, datetime.min.time(), policies.zone(made_at)) + timedelta(hours=14)
+            if first <= slot_last <= last and closed <= until and (customer, slot) not in decided:
+                found.append("%s, %s: nothing was chosen" % (code, slot))
+    return found
+
+
+def slots(begins, ends):
+    """The weeks and months with one of the nights, and the last night of each."""
+    found = {}
+    for number in range(max((ends - begins).days + 1, 0)):
+        night = begins + number * DAY
+        year, week, day = night.isocalendar()
+        found["week:%04d-W%02d" % (year, week)] = night + (7 - day) * DAY
+        following = (night.replace(day=1) + 32 * DAY).replace(day=1)
+        found["month:%s" % night.strftime("%Y-%m")] = following - DAY
+    return found.items()
 
 
 def destroyed(pack):

@@ -10,12 +10,15 @@ import random
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backups import keyfiles
 from l2l.evidence import verify_evidence
+from l2l.evidence.packing import Writer
 from tests.l2l.evidence.conftest import MARK, SEED, Pack
 
 pytestmark = [
@@ -121,3 +124,32 @@ def test_another_key_is_not_trusted(pack: Pack, tmp_path: Path) -> None:
     status, said = verified(pack, tmp_path / "auditor", fingerprint="0" * 64)
     assert status == 1
     assert "not the key that you trust" in said["wrong"][0]
+
+
+def made_anew(pack: Pack, key_folder: Path, name: str, change: Callable[[bytes], bytes]) -> verify_evidence.Checked:
+    """What the verifier finds when whoever has the key alters a file and signs the pack again."""
+    out, zipped = io.BytesIO(), opened(pack)
+    writer = Writer(out)
+    for one in zipped.namelist()[:-1]:
+        data = zipped.read(one)
+        writer.add(one, [change(data) if one == name else data])
+    said = json.loads(zipped.read("manifest.json"))
+    for added in ("signature", "signed_by", "files", "before"):
+        said.pop(added)
+    writer.finish(said, keyfiles.signer(key_folder).sign)
+    return verify_evidence.verify(out, pack.fingerprint)[1]
+
+
+def without_a_line(data: bytes) -> bytes:
+    lines = data.splitlines(keepends=True)
+    return b"".join(lines[:1] + lines[2:])
+
+
+def test_what_is_signed_and_untrue_does_not_add_up_either(pack: Pack, key_folder: Path) -> None:
+    nights = made_anew(pack, key_folder, "populations/nights.csv", without_a_line)
+    assert any("recounted from the customers' dates and the policy" in one for one in nights.wrong)
+    event = made_anew(pack, key_folder, "evidence/events.csv", lambda data: data.replace(b",worker,", b",nobody,", 1))
+    assert any("was altered, or one is missing" in one for one in event.wrong)
+    deviation = made_anew(pack, key_folder, "populations/deviations.csv", without_a_line)
+    assert any(one.startswith("deviations: ") and "recounted it is otherwise" in one for one in deviation.wrong)
+    assert made_anew(pack, key_folder, "README.txt", bytes.upper).wrong == []
