@@ -201,13 +201,13 @@ def ensure_roles() -> list[Group]:
     return [_ensure_role(role, [permissions[right] for right in rights]) for role, rights in RIGHTS.items()]
 
 
-def _ensure_role(role: Role, permissions: list[Permission]) -> Group:
+def _ensure_role(role: Role, permissions: list[int]) -> Group:
     group, _ = Group.objects.get_or_create(name=role.value)
     group.permissions.set(permissions)
     return group
 
 
-def _permissions() -> dict[str, Permission]:
-    """All there are, by the name of the right: one statement, for the roles have hundreds of rights between them."""
-    every = Permission.objects.select_related("content_type")
-    return {f"{permission.content_type.app_label}.{permission.codename}": permission for permission in every}
+def _permissions() -> dict[str, int]:
+    """The keys of all there are, by the name of the right: one statement, for the roles have hundreds of rights between them."""
+    every = Permission.objects.values_list("content_type__app_label", "codename", "pk")
+    return {f"{app}.{codename}": pk for app, codename, pk in every}

@@ -61,7 +61,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     with nullcontext("") if request.param == "sqlite" else postgresql() as url:
         one = Home(tmp_path / "home", SETTINGS | ({"DATABASE_URL": url} if url else {}))
         one.folder.mkdir()
-        one.manage("migrate")
+        one.migrate()
         one.manage("shell", "-v", "0", "-c", POLICY)
         one.init()
         one.manage("shell", "-v", "0", "-c", ADD % CUSTOMERS)

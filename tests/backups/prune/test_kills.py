@@ -80,7 +80,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     with nullcontext("") if request.param == "sqlite" else postgresql() as url:
         one = Home(tmp_path / "home", {"L2L_LEASE_SECONDS": "5"} | ({"DATABASE_URL": url} if url else {}))
         one.folder.mkdir()
-        one.manage("migrate")
+        one.migrate()
         one.manage("shell", "-v", "0", "-c", POLICY)
         one.init()
         one.manage("add_customer", "acme", "--name", "Acme", "--start", "2026-01-01")
