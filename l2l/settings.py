@@ -185,7 +185,8 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
 
-# Reminders to customers. Without a host nothing is sent, and the page of the request says to remind by hand.
+# Reminders to customers, alarms and digests. Without a host no customer is reminded, and the page of the request says to remind by hand;
+# alarms and digests are written to the worker's output then (`l2l/staff_mail.py`).
 EMAIL_HOST = env.str("L2L_MAIL_HOST", "")
 L2L_MAIL_TLS = env.str("L2L_MAIL_TLS", "starttls")
 EMAIL_USE_TLS, EMAIL_USE_SSL = L2L_MAIL_TLS == "starttls", L2L_MAIL_TLS == "tls"
@@ -194,6 +195,15 @@ EMAIL_HOST_USER = env.str("L2L_MAIL_USER", "")
 EMAIL_HOST_PASSWORD = secret(env.str("L2L_MAIL_PASSWORD", ""), env.str("L2L_MAIL_PASSWORD_FILE", ""))
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = env.str("L2L_MAIL_FROM", "")
+L2L_ALARMS_TO = env.list("L2L_ALARMS_TO", default=[])
+L2L_ALARMS_WEBHOOK = env.str("L2L_ALARMS_WEBHOOK", "")
+L2L_ALARMS_WEBHOOK_SECRET = secret(env.str("L2L_ALARMS_WEBHOOK_SECRET", ""), env.str("L2L_ALARMS_WEBHOOK_SECRET_FILE", ""))
+L2L_DIGEST_TO = env.list("L2L_DIGEST_TO", default=L2L_ALARMS_TO)
+# Somebody outside, who keeps the signed heads over all chains.
+L2L_AUDITOR_ADDRESS = env.str("L2L_AUDITOR_ADDRESS", "")
+
+# For whoever reads /metrics; without one that address answers 404.
+L2L_METRICS_TOKEN = secret(env.str("L2L_METRICS_TOKEN", ""), env.str("L2L_METRICS_TOKEN_FILE", ""))
 
 SIMPLE_HISTORY_HISTORY_CHANGE_REASON_USE_TEXT_FIELD = True
 SIMPLE_HISTORY_REVERT_DISABLED = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from audit import actors, clock
 from l2l import mail
+from l2l.alarms import looking, telling
 from subscriptions.ending import notices
 
 
@@ -13,3 +14,13 @@ def look_at_ends() -> str:
         done = notices.look(mail.remind, clock.now())
     unsent = sum(1 for one in done if one.trouble)
     return f"{len(done)} noted, {unsent} not sent"
+
+
+def look_at_alarms() -> str:
+    """Alarms are raised and ended as things stand, and told: every minute, in the worker cluster."""
+    now = clock.now()
+    with actors.acting("worker", reason="what is not as promised is told", source="look_at_alarms"):
+        changed = looking.look(now)
+        told = telling.tell(now)
+    ways = "; ".join(f"{way}: {why or 'told'}" for way, why in sorted(told.items()))
+    return f"{len(changed)} changed" + (f"; {ways}" if ways else "")
