@@ -11,11 +11,12 @@ from django.db.models import Count, Min
 from audit import controls
 from audit.findings import LABELS, Kind, open_findings
 from audit.models import Alarm, ControlState
+from audit.moments import in_utc
 from audit.promises import Standing
 from l2l.alarms.deciding import Deed, Look, Move, Open, moves
 
 CONTROL, FINDING, MEASURING = "control:", "finding:", "measuring"
-# Controls are measured every minute: whatever is older was not measured since.
+# Controls are measured every minute.
 UNMEASURED = timedelta(minutes=5)
 
 # Findings that no control measures and that cannot wait for somebody to look. The others follow from a control (a broken one opens a
@@ -24,10 +25,8 @@ ALARMING = {
     Kind.NOT_RECOVERED: Standing.BROKEN,
     Kind.KEY_MISSING: Standing.BROKEN,
     Kind.ESCROW_DRILL: Standing.BROKEN,
-    Kind.FOUND_AFTER_DESTRUCTION: Standing.BROKEN,
     Kind.SCHEMA_UNRECORDED: Standing.AT_RISK,
     Kind.OBJECTS_UNKNOWN: Standing.AT_RISK,
-    Kind.CUSTOMERS_DIFFER: Standing.AT_RISK,
 }
 
 
@@ -56,12 +55,12 @@ def _of_control(row: ControlState, control: controls.Control) -> Look:
 
 
 def _of_measuring(states: list[ControlState], now: datetime) -> Iterator[Look]:
-    old = [row for row in states if now - row.measured_at > UNMEASURED]
-    if old:
-        some = "1 control was" if len(old) == 1 else f"{len(old)} controls were"
-        text = f"{some} not measured of late, and may stand otherwise than is shown: {', '.join(row.control for row in old)}"
+    """Of a single one that cannot be measured its own state tells."""
+    newest = max((row.measured_at for row in states), default=now)
+    if now - newest > UNMEASURED:
+        text = f"No control was measured since {in_utc(newest)}: the promises may stand otherwise than is shown"
         todo = "See what the worker says: the queue's failed tasks name the reason."
-        yield Look(MEASURING, Standing.AT_RISK, min(row.measured_at for row in old), text, todo, settles=False)
+        yield Look(MEASURING, Standing.AT_RISK, newest, text, todo, settles=False)
 
 
 def _of_findings() -> Iterator[Look]:

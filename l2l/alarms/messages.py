@@ -82,7 +82,7 @@ def _standing(one: Item) -> str:
     lines = [
         f"{one.state.value.upper()}{', STILL' if one.again else ''}{_promise(one)}",
         _sentence(one.text),
-        *([f"Threshold: {one.threshold}."] if one.threshold else []),
+        *([f"Threshold: {_sentence(one.threshold)}"] if one.threshold else []),
         since,
         *([f"What to do: {one.todo}"] if one.todo else []),
         *([one.link] if one.link else []),

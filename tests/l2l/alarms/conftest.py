@@ -59,7 +59,7 @@ class Minutes:
 def minutes(db: None, monkeypatch: pytest.MonkeyPatch) -> Minutes:
     known = {
         name: Control(
-            name, promise, title, "broken when any", "customers", lambda now: Measured(KEPT, ""), "admin:l2l_backups_run_changelist", "x=1"
+            name, promise, title, "Broken when any.", "customers", lambda now: Measured(KEPT, ""), "admin:l2l_backups_run_changelist", "x=1"
         )
         for name, promise, title in (("nights", "P1", "Last night"), ("copies", "P3", "Copies owed"))
     }
