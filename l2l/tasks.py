@@ -5,6 +5,7 @@ from __future__ import annotations
 from audit import actors, clock
 from l2l import mail
 from l2l.alarms import looking, telling
+from l2l.digest import sending
 from subscriptions.ending import notices
 
 
@@ -24,3 +25,10 @@ def look_at_alarms() -> str:
         told = telling.tell(now)
     ways = "; ".join(f"{way}: {why or 'told'}" for way, why in sorted(told.items()))
     return f"{len(changed)} changed" + (f"; {ways}" if ways else "")
+
+
+def send_digest() -> str:
+    """The week's digest, and the signed heads for somebody outside, when they are due: every few minutes, in the worker cluster."""
+    with actors.acting("worker", reason="the weekly digest", source="send_digest"):
+        sent = sending.send_due(clock.now())
+    return "; ".join(f"{way}: {why or 'sent'}" for way, why in sorted(sent.items())) or "none is due"
