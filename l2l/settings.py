@@ -56,6 +56,8 @@ ALLOWED_HOSTS = env.list("L2L_HOSTS", default=["localhost", "127.0.0.1", "[::1]"
 CSRF_TRUSTED_ORIGINS = env.list("L2L_ORIGINS", default=[])
 HTTPS = env.bool("L2L_HTTPS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+# Probes come from beside the process, without TLS.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("L2L_BEHIND_PROXY", False) else None
@@ -241,9 +243,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"()": "l2l.door.masking.MaskedLinks", "fmt": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "filters": {"probes": {"()": "l2l.quiet_probes.Unlogged"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.str("L2L_LOG_LEVEL", "INFO")},
-    "loggers": {"django-q": {"level": env.str("L2L_LOG_LEVEL", "WARNING")}},  # else three lines a task
+    "loggers": {
+        "django-q": {"level": env.str("L2L_LOG_LEVEL", "WARNING")},  # else three lines a task
+        "django.request": {"filters": ["probes"]},
+    },
 }
 
 UNFOLD = {

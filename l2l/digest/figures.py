@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -143,6 +144,7 @@ def _measure(control: Control, row: ControlState, now: datetime) -> Measure:
 
 def _breaks(begins: datetime) -> Iterator[tuple[str, int]]:
     counts: dict[str, int] = {}
+    facts: Any
     for facts in Event.objects.filter(event=Kind.CONTROL_BROKEN.value, at__gte=begins).order_by("number").values_list("facts", flat=True):
         name = str(facts.get("control"))
         counts[name] = counts.get(name, 0) + 1

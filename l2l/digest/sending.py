@@ -58,7 +58,7 @@ def _is_ready(one: Addressed, today: date) -> bool:
 
 def last_day(event: Kind) -> date | None:
     """The day of the newest event of that kind."""
-    facts = Event.objects.filter(event=event.value).order_by("-number").values_list("facts", flat=True).first()
+    facts: Any = Event.objects.filter(event=event.value).order_by("-number").values_list("facts", flat=True).first()
     return date.fromisoformat(facts["day"]) if facts else None
 
 
@@ -79,7 +79,8 @@ def _sent(one: Addressed, now: datetime, today: date) -> str:
 
 def _anchors(last: date | None, today: date) -> list[dict[str, Any]]:
     """The documents since the message before, its newest one included; of a week where there was none."""
-    return list(Anchor.objects.filter(day__gte=last or today - WEEK).order_by("day").values_list("document", flat=True))
+    found: Any = Anchor.objects.filter(day__gte=last or today - WEEK).order_by("day").values_list("document", flat=True)
+    return list(found)
 
 
 def _attached(anchors: Sequence[dict[str, Any]]) -> list[staff_mail.Attachment]:

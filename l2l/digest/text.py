@@ -37,7 +37,8 @@ def text_of(figures: Figures, anchors: Sequence[dict[str, Any]], service: str) -
 
 
 def _blocks(figures: Figures, anchors: Sequence[dict[str, Any]], service: str) -> Iterator[str]:
-    yield f"{_opening(figures)}\n{in_utc(figures.begins)} to {in_utc(figures.ends)}, {_count(figures.customers, 'customer')}.{_at(service)}"
+    time = f"{in_utc(figures.begins)} to {in_utc(figures.ends)}"
+    yield f"{_opening(figures)}\n{time}, {_count(figures.customers, 'customer')}.{_at(service)}"
     yield _titled("Promises", [line for one in figures.promises for line in _promise(one)])
     yield _titled("Breaks of the week", [f"{title}: {_times(count)}" for title, count in figures.breaks] or ["None."])
     yield _titled("Nights, tests, requests", _week(figures))
