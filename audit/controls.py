@@ -7,7 +7,7 @@ figure. `measuring` measures all and keeps the newest state of each (`ControlSta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,6 +44,27 @@ class Control:
     @property
     def promised(self) -> Promise:
         return PROMISES[self.promise]
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """One thing that is not as promised, how bad it is, and what a person does about it. Ids and counts alone."""
+
+    state: Standing
+    why: str
+    todo: str = ""
+
+
+def judged(figure: str, flaws: Iterable[Flaw] = (), value: float | None = None) -> Measured:
+    """The worst flaw decides; kept when there are none. All are told, the worst first, and each thing to do once."""
+    found = sorted(flaws, key=lambda flaw: -flaw.state.rank)
+    todos = dict.fromkeys(flaw.todo for flaw in found if flaw.todo)
+    return Measured(found[0].state if found else Standing.KEPT, figure, value, " ".join(flaw.why for flaw in found), " ".join(todos))
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 set`, `1,200 sets`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 _registered: dict[str, Control] = {}

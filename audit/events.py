@@ -53,6 +53,7 @@ class Event(StrEnum):
     CUSTOMER_ADDED = "customer:added"
     POLICY_CHANGED = "policy:changed"
     TERMS_CHANGED = "terms:changed"
+    RENEWED = "subscription:renewed"
     BACKUP_FAILED = "backup:failed"
     NIGHT_MISSED = "night:missed"
     PROOF_FAILED = "proof:failed"
@@ -158,6 +159,7 @@ FACTS: dict[Event, frozenset[str]] = {
     Event.CUSTOMER_ADDED: frozenset({"code"}),
     Event.POLICY_CHANGED: frozenset({"version", "approved_by"}),
     Event.TERMS_CHANGED: frozenset({"end", "years", "days", "approved_by"}),
+    Event.RENEWED: frozenset({"before", "start", "end", "years", "days"}),
     Event.BACKUP_FAILED: frozenset({"night", "run", "set", "attempts", "error"}),
     Event.NIGHT_MISSED: frozenset({"night", "run"}),
     Event.PROOF_FAILED: frozenset({"night", "set", "altered", "unknown", "back", "gone", "chain"}),

@@ -57,8 +57,11 @@ RECONCILES = "l2l_subscriptions.add_reconciliation"
 REVIEWS = ("l2l_audit.view_accessreview", "l2l_audit.view_attestation")
 SIGNS_REVIEWS_OFF = "l2l_audit.sign_off_accessreview"
 ATTESTS = "l2l_audit.add_attestation"
+# Whoever has one of these can be the second of the two who destroy.
+DESTROYS = frozenset({ENDS.format("approve"), PURGES.format("approve")})
 PACKS = ("l2l_audit.view_evidencepack", "l2l_audit.add_evidencepack", "l2l_audit.view_anchor")
 EVERY_CUSTOMER = "l2l_subscriptions.view_all_customers"
+HANDS_CUSTOMERS_OVER = "l2l_subscriptions.hand_over_customer"
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
     # Of their own customers alone: the admin limits the rows.
@@ -66,6 +69,7 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
         *SEES_CONTROLS,
         SEES_FINDINGS,
         *OF_CUSTOMERS,
+        HANDS_CUSTOMERS_OVER,
         *OF_OWN_NIGHTS,
         LIVE_RESTORES.format("view"),
         *SEES_HOLDS,
@@ -83,8 +87,11 @@ RIGHTS: dict[Role, tuple[str, ...]] = {
     Role.RECEIPT_APPROVER: (
         *SEES_CONTROLS,
         SEES_RECONCILIATIONS,
+        *REVIEWS,
+        SIGNS_REVIEWS_OFF,  # an administrator's own rights are confirmed by somebody who gives none
         SEES_FINDINGS,
         *OF_CUSTOMERS,
+        HANDS_CUSTOMERS_OVER,
         *OF_OWN_NIGHTS,
         EVERY_CUSTOMER,
         SEES_POLICY,

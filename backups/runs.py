@@ -341,10 +341,7 @@ def night_report(night: date, now: datetime) -> NightReport:
     """The night's runs, counted by what became of them, against the streams to which it was owed."""
     versions = policies.versions()
     runs = Run.objects.filter(kind=Run.Kind.BACKUP, night=night)
-    counts: dict[str, int] = {}
-    for state, late, count in runs.order_by().values_list("state", "late").annotate(count=Count("pk")):
-        column = nights.column_of(state, late)
-        counts[column] = counts.get(column, 0) + count
+    counts = counts_of(night)
     lacking = _without_a_run(night, versions, now)
     counts |= {"unaccounted": len(lacking)} if lacking else {}
     bad = runs.exclude(trouble="").exclude(state=State.DONE).select_related("stream").order_by("stream__name")
@@ -358,6 +355,16 @@ def night_report(night: date, now: datetime) -> NightReport:
         broken=runs.filter(backup_set__proof=BackupSet.Proof.BROKEN).count(),
         troubles=tuple((run.stream.name, run.trouble) for run in bad[:BATCH]),
     )
+
+
+def counts_of(night: date) -> dict[str, int]:
+    """The night's runs by what became of them (`nights.column_of`); streams for which none stands are not looked for."""
+    counts: dict[str, int] = {}
+    runs = Run.objects.filter(kind=Run.Kind.BACKUP, night=night)
+    for state, late, count in runs.order_by().values_list("state", "late").annotate(count=Count("pk")):
+        column = nights.column_of(state, late)
+        counts[column] = counts.get(column, 0) + count
+    return counts
 
 
 def _without_a_run(night: date, versions: list[Policy], now: datetime) -> list[str]:

@@ -52,6 +52,14 @@ def look() -> None:
     queueing.queue_live_restores(now)
 
 
+def see_locations() -> str:
+    """Whether each location can be used, noted where people and controls look for it: every minute, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    _, troubles = vaults.from_settings().usable()
+    heartbeats.beat(WORKER)
+    return f"{', '.join(sorted(troubles))} cannot be used" if troubles else "all can be used"
+
+
 def work_off(run_ids: Sequence[int]) -> list[str]:
     """One attempt at each of the runs; returns their states. Each is begun, leased and recorded by itself. Runs that a long one held up
     are given back, for another worker may be free."""

@@ -25,6 +25,8 @@ class Planned:
 
 SCHEDULES = (
     Planned("what is due", "backups.tasks.look", 1, WORKER),
+    Planned("locations are looked at", "backups.tasks.see_locations", 1, WORKER),
+    Planned("controls are measured", "l2l.tasks.measure", 1, WORKER),
     Planned("hot backups without a leader", "backups.tasks.ship_if_unled", 1, WORKER),
     Planned("roles whose time is over", "audit.tasks.end_roles", 5, WORKER),
     Planned("people as the backups have them", "audit.tasks.keep_people", 60, WORKER),
@@ -33,6 +35,7 @@ SCHEDULES = (
     Planned("ends of customers are reminded of", "l2l.tasks.look_at_ends", 60, WORKER),
     Planned("alarms are raised, ended and told", "l2l.tasks.look_at_alarms", 1, WORKER),
     Planned("the weekly digest", "l2l.tasks.send_digest", 5, WORKER),
+    Planned("access is reviewed each quarter", "l2l.tasks.look_at_access", 24 * 60, WORKER),
     Planned("what is stored is read again", "backups.tasks.verify", 10, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),
     Planned("the day's head over all chains", "backups.tasks.anchor", 10, WORKER),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from audit import actors, clock
+from audit import actors, clock, measuring, reviewing
+from backups import heartbeats
+from backups.queueing import WORKER
 from l2l import mail
+from l2l.access import locations_in_force
 from l2l.alarms import looking, telling
 from l2l.digest import sending
 from subscriptions.ending import notices
@@ -19,16 +22,36 @@ def look_at_ends() -> str:
 
 def look_at_alarms() -> str:
     """Alarms are raised and ended as things stand, and told: every minute, in the worker cluster."""
+    heartbeats.beat(WORKER)
     now = clock.now()
     with actors.acting("worker", reason="what is not as promised is told", source="look_at_alarms"):
         changed = looking.look(now)
         told = telling.tell(now)
+    heartbeats.beat(WORKER)
     ways = "; ".join(f"{way}: {why or 'told'}" for way, why in sorted(told.items()))
     return f"{len(changed)} changed" + (f"; {ways}" if ways else "")
 
 
 def send_digest() -> str:
     """The week's digest, and the signed heads for somebody outside, when they are due: every few minutes, in the worker cluster."""
+    heartbeats.beat(WORKER)
     with actors.acting("worker", reason="the weekly digest", source="send_digest"):
         sent = sending.send_due(clock.now())
+    heartbeats.beat(WORKER)
     return "; ".join(f"{way}: {why or 'sent'}" for way, why in sorted(sent.items())) or "none is due"
+
+
+def measure() -> str:
+    """How every promise stands: each minute, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    with actors.acting("worker", reason="the controls, measured", source="measure"):
+        changed = measuring.measure_all(clock.now())
+    heartbeats.beat(WORKER)
+    return "; ".join(f"{one.control.name} {one.state.state}" for one in changed) or "as before"
+
+
+def look_at_access() -> str:
+    """Whether the newest quarter that is over was reviewed and attested: once a day, in the worker cluster."""
+    with actors.acting("worker", reason="the quarter's review of access", source="look_at_access"):
+        found = reviewing.look(locations_in_force(), clock.now())
+    return "nothing owed yet" if found is None else f"{found.quarter}: {found.lacking or 'reviewed'}"

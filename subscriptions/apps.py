@@ -5,3 +5,8 @@ class SubscriptionsConfig(AppConfig):
     name = "subscriptions"
     label = "l2l_subscriptions"
     verbose_name = "Customers"
+
+    def ready(self) -> None:
+        from subscriptions import controls
+
+        controls.register()

@@ -16,8 +16,9 @@ STATES = [(one.value, one.value) for one in Standing]
 
 @protect(system=True)
 class Reading(AppendedModel):
-    """What all controls came to in one hour. `controls` has an object for each, by name: state, figure, value, threshold, why. Ids and
-    counts alone. `gap_since` is the hour of the reading before when hours are missing between."""
+    """What all controls came to in one hour. `controls` has an object for each, by name: state, the worst state since the reading before,
+    figure, value, threshold, why; trouble where it could not be measured. Ids and counts alone. `gap_since` is the hour of the reading
+    before when hours are missing between."""
 
     hour = models.DateTimeField(unique=True, help_text="When the hour began.")
     at = models.DateTimeField(help_text="When it was measured.")
@@ -45,6 +46,7 @@ class ControlState(models.Model):
     since = models.DateTimeField(help_text="Since when it stands so.")
     measured_at = models.DateTimeField()
     trouble = models.TextField(blank=True)
+    worst = models.CharField(max_length=10, choices=STATES, blank=True, help_text="The worst state since the newest reading.")
 
     class Meta:
         default_permissions = ("view",)

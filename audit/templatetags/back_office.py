@@ -33,6 +33,12 @@ def moment_in(value: datetime | None, zone: str) -> str:
 
 
 @register.filter
+def iso_moment(text: str) -> str:
+    """A moment that a document keeps as text; empty for never."""
+    return moments.in_utc(datetime.fromisoformat(text)) if text else "never"
+
+
+@register.filter
 def exact_moment(value: datetime | None) -> str:
     return moments.in_utc_to_the_second(value) if value else "never"
 

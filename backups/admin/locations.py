@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.db.models import Count, Exists, OuterRef, Sum
+from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -21,24 +19,9 @@ from audit.moments import in_utc
 from audit.sizes import in_units
 from backups.admin import reading_terms
 from backups.models import Blob, Copy, Damage, Location, VerificationPass
+from backups.owed import Owed as Owed
+from backups.owed import owed_by_location as owed_by_location
 from backups.verification import terms
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """What a location lacks."""
-
-    copies: int = 0
-    bytes: int = 0
-
-
-def owed_by_location(stream: uuid.UUID | None = None) -> dict[int, Owed]:
-    """What each location lacks and another has, of one stream or of all, in one query. What none has whole is a finding, not a debt."""
-    lost = Damage.objects.open().filter(beyond_at__isnull=False, location=OuterRef("location"), name=OuterRef("blob__name"))
-    owed = Copy.objects.filter(~Exists(lost), state=Copy.State.OWED, blob__state=Blob.State.STORED)
-    owed = owed.filter(blob__stream=stream) if stream else owed
-    counted = owed.values("location").annotate(copies=Count("pk"), size=Sum("blob__size"))
-    return {one["location"]: Owed(one["copies"], one["size"] or 0) for one in counted}
 
 
 def copies_text(count: int) -> str:

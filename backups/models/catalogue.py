@@ -111,6 +111,7 @@ class BackupSet(models.Model):
             models.Index(fields=("stream", "-started_at"), name="l2l_set_newest"),
             models.Index(fields=("goes_at",), condition=models.Q(state="made"), name="l2l_set_goes"),
             models.Index(fields=("stream",), condition=models.Q(state="leaving"), name="l2l_set_leaving"),
+            models.Index(fields=("stream",), condition=models.Q(state="made", proof="broken"), name="l2l_set_broken"),
         )
 
     def __str__(self) -> str:

@@ -62,7 +62,10 @@ class TestRestore(audit.TrackedModel):
         default_permissions = ("view", "add")
         permissions = [("sign_off_testrestore", "Can sign off a test restore")]
         ordering = ("-ended_at",)
-        indexes = (models.Index(fields=("stream", "tier", "location", "-ended_at"), name="l2l_test_newest"),)
+        indexes = (
+            models.Index(fields=("stream", "tier", "location", "-ended_at"), name="l2l_test_newest"),
+            models.Index(fields=("ended_at",), name="l2l_test_ended"),
+        )
 
     def __str__(self) -> str:
         return f"{self.called} {self.tier} {self.location}"

@@ -47,6 +47,7 @@ from backups.prune.deciding import ON_HOLD
 from backups.slots import night_of, period_called
 from backups.test_restores import coverage
 from backups.test_restores.sign_off import SIGNS_OFF, unsigned
+from l2l.admin.access import review_todos
 from l2l.admin.ending_todos import ending_todos, receipts_waiting
 from l2l.admin.findings import label_of_kind
 from l2l.admin.todos import Todo
@@ -135,6 +136,7 @@ def todos(user: Any, protection: Protection, places: list[tuple[Location, Owed]]
     yield from _term_todos(user)
     yield from _requests_to_decide(user)
     yield from _hold_todos(user)
+    yield from review_todos(user)
     for place, owed in places:
         if place.trouble:
             yield Todo(

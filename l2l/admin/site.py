@@ -112,6 +112,8 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
             ("Users", "person", "auth_user_changelist", "auth.view_user"),
             ("Groups", "group", "auth_group_changelist", "auth.view_group"),
             ("Roles given", "badge", "l2l_audit_grant_changelist", "l2l_audit.view_grant"),
+            ("Access review", "admin_panel_settings", "l2l_audit_accessreview_now", "l2l_audit.view_accessreview"),
+            ("Attestations", "signature", "l2l_audit_attestation_changelist", "l2l_audit.view_attestation"),
             ("Evidence", "receipt_long", "l2l_audit_event_changelist", "l2l_audit.view_event"),
         ],
     ),

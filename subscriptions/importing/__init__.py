@@ -5,6 +5,8 @@ liverows   what is live already, in little memory     tables     one CSV file ag
 jsonrows   those of one NDJSON file, any value as it is
 uploads    the files                                  content    all of it, part by part
 report     what was done, refused and found missing
+
+Lists of customers, from a spreadsheet or from billing: sheets (the file), cells (what one says), customers (`import_customers`).
 """
 
 from subscriptions.importing.content import import_content

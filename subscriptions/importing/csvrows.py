@@ -9,8 +9,9 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 from audit import canonical
@@ -51,8 +52,16 @@ class _Lines:
             yield line
 
 
-def read_rows(file: BinaryIO, problems: Problems, *, columns: tuple[str, ...] | None = None) -> Iterator[Row]:
-    """The rows without a problem; the others stand in `problems` afterwards. `columns` is the header that the file must have, if any.
+def read_rows(
+    file: BinaryIO,
+    problems: Problems,
+    *,
+    columns: tuple[str, ...] | None = None,
+    header_problems: Callable[[list[str]], Iterable[str]] | None = None,
+    delimiter: str = ",",
+) -> Iterator[Row]:
+    """The rows without a problem; the others stand in `problems` afterwards. `columns` is the header that the file must have, if any;
+    `header_problems` says what else is wrong with one.
 
     Goes on after a row's problem; ends at the first byte that is not UTF-8 and at quoting that cannot be read.
     """
@@ -60,9 +69,9 @@ def read_rows(file: BinaryIO, problems: Problems, *, columns: tuple[str, ...] | 
     # Undecodable bytes come through as lone surrogates, so that the row which holds one can be named.
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     lines = _Lines(text)
-    reader = _Reader(lines, problems)
+    reader = _Reader(lines, problems, delimiter)
     try:
-        header = reader.header(columns)
+        header = reader.header(header_problems or partial(_header_problems, columns=columns))
         if header:
             yield from reader.rows(header)
     except _Undecodable as where:
@@ -82,20 +91,20 @@ class _Undecodable(Exception):
 
 
 class _Reader:
-    def __init__(self, lines: _Lines, problems: Problems) -> None:
+    def __init__(self, lines: _Lines, problems: Problems, delimiter: str) -> None:
         self._lines = lines
         self._problems = problems
-        self._csv = csv.reader(iter(lines), strict=True)
+        self._csv = csv.reader(iter(lines), strict=True, delimiter=delimiter)
         self.line = 1  # on which the row being read begins
 
-    def header(self, columns: tuple[str, ...] | None) -> list[str] | None:
+    def header(self, problems_of: Callable[[list[str]], Iterable[str]]) -> list[str] | None:
         """The header's names, or None with the problem noted."""
         header = self._next()
         if header is None:
             self._problems.add("is empty: the header row is missing")
             return None
         self._check_text([f"number {number}" for number in range(1, len(header) + 1)], header)
-        for problem in _header_problems(header, columns):
+        for problem in problems_of(header):
             self._problems.add(problem, self.line)
         return None if self._problems else header
 

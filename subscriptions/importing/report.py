@@ -75,8 +75,8 @@ class Problems:
         else:
             self._more += 1
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
+    def __len__(self) -> int:
+        return len(self._found) + self._more
 
     def refuse(self) -> None:
         """Raises `FileRefused` when there is any problem."""

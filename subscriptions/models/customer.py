@@ -58,7 +58,10 @@ class Customer(audit.TrackedModel):
 
     class Meta:
         ordering = ("code",)
-        permissions = [("view_all_customers", "Can see every customer")]
+        permissions = [
+            ("view_all_customers", "Can see every customer"),
+            ("hand_over_customer", "Can hand customers over to another account manager"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.code})"

@@ -22,7 +22,7 @@ from django_q.models import Failure, OrmQ, Schedule
 
 import audit
 from audit import findings
-from audit.models import Event, Finding, Grant
+from audit.models import AccessReview, Attestation, Event, Finding, Grant
 from audit.schema import versions
 from audit.schema.versions import Changed
 from audit.signing import Signer, new_secret
@@ -62,6 +62,7 @@ BACKUPS = frozenset({"root", "olga", "otto"})
 QUEUE = frozenset({"root", "olga", "otto", "anna"})
 USERS = frozenset({"root", "anna"})
 USERS_SEEN = USERS | {"otto"}
+REVIEWS_SEEN = STAFF - {"ada", "nobody"}
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ MODELS = {
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
     "l2l_audit_schemaversion": Model(BACKUPS),
     "l2l_audit_grant": Model(USERS_SEEN, add=USERS, tracked=True),
+    "l2l_audit_accessreview": Model(REVIEWS_SEEN),
+    "l2l_audit_attestation": Model(REVIEWS_SEEN, add=frozenset({"root", "olga", "anna"})),
     "auth_user": Model(USERS_SEEN, USERS, USERS),
     "auth_group": Model(USERS_SEEN),
     "django_q_schedule": Model(QUEUE),
@@ -207,6 +210,8 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_audit_finding_postpone": (OPERATORS, OPERATORS),
     "l2l_audit_finding_close": (OPERATORS, OPERATORS),
     "l2l_audit_grant_end": (USERS, USERS),
+    "l2l_audit_accessreview_now": (REVIEWS_SEEN, frozenset({"root", "rita", "anna"})),
+    "l2l_audit_accessreview_csv": (REVIEWS_SEEN, NOBODY),
     "auth_user_password_change": (USERS, USERS),
     "index": (STAFF, STAFF),
     "search": (STAFF, STAFF),
@@ -221,6 +226,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "app_list auth": (USERS_SEEN, USERS_SEEN),
     "app_list django_q": (QUEUE, QUEUE),
 }
+REVIEW_PAGES = ("l2l_audit_accessreview_now", "l2l_audit_accessreview_csv")
 OPEN = {"login", "logout", "app_list"}
 
 
@@ -267,7 +273,7 @@ class Rows:
             arguments = [row.stream_id]
         if name == "l2l_backups_testrestore_ask":
             arguments = [row.stream]
-        if name in ("l2l_backups_retentionlook_clear_clock", "l2l_backups_keyringversion_customers"):
+        if name in ("l2l_backups_retentionlook_clear_clock", "l2l_backups_keyringversion_customers", *REVIEW_PAGES):
             arguments = []
         if page in ("version", "version_file"):
             arguments.append(type(row).history.filter(**{row._meta.pk.attname: row.pk}).first().history_id)
@@ -312,6 +318,7 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         "l2l_backups_escrowdrill": drill,
         "l2l_audit_event": Event.objects.first(),
         "l2l_audit_schemaversion": _a_schema_version(now),
+        **_a_review(now),
         "l2l_audit_grant": grant,
         "auth_user": people["ada"],
         "auth_group": Group.objects.first(),
@@ -421,6 +428,16 @@ def _a_purge(one: Belongings) -> Purge:
         about = {"part": 1, "purged_at": now, "counts": {"l2l_subscriptions.link": [1, 1, 0]}, "key_number": 1, "total": "0" * 64}
         about["newest_history"] = 1
         return Purge.objects.create(customer=one.customer, request=asked, digests=b"", numbers=b"", **about)
+
+
+def _a_review(now: datetime) -> dict[str, Any]:
+    with audit.acting("setup", reason="a test", source="test"):
+        about = {"quarter": "2026-Q1", "rights": [], "digest": "0" * 64, "signed_off_by": "anna", "signed_off_at": now}
+        stated = {"quarter": "2026-Q1", "about": "database", "people": "x", "attested_by": "anna", "attested_at": now}
+        return {
+            "l2l_audit_accessreview": AccessReview.objects.create(**about),
+            "l2l_audit_attestation": Attestation.objects.create(**stated),
+        }
 
 
 def _a_schema_version(now: datetime) -> Any:
