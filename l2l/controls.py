@@ -11,8 +11,8 @@ from django.utils.timezone import localdate
 
 from audit import anchoring, controls
 from audit.controls import Control, Flaw, Measured, counted, judged
-from audit.events import Event
-from audit.models import Telling
+from audit.events import Event as Kind
+from audit.models import Event, Telling
 from audit.moments import in_utc, span
 from audit.promises import Standing
 from l2l import staff_mail, ways
@@ -35,20 +35,20 @@ CALLED = {
 def measure_anchors(now: datetime) -> Measured:
     """The newest signed head over all chains, and the newest one that left the house."""
     newest = anchoring.newest()
-    age = max(now - newest.at, timedelta()) if newest else None
+    since = newest.at if newest else Event.objects.order_by("number").values_list("at", flat=True).first()
+    age = max(now - since, timedelta()) if since else timedelta()
     outside = (settings.L2L_AUDITOR_ADDRESS,) if settings.L2L_AUDITOR_ADDRESS else ()
     names_somebody = staff_mail.way_to(outside) == staff_mail.MAIL
-    sent = last_day(Event.ANCHORED)
-    figure = f"newest head made {span(age)} ago" if age is not None else "no head made yet"
+    sent = last_day(Kind.ANCHORED)
+    figure = f"newest head made {span(age)} ago" if newest else "no head made yet"
     figure += f", last sent outside on {sent}" if sent else ", none sent outside" if names_somebody else "; nobody outside is named"
-    flaws = [*_of_age(age), *(_of_day("Heads over all chains were", sent, now) if names_somebody else ())]
-    return judged(figure, flaws, age.total_seconds() / 3600 if age is not None else None)
+    flaws = [*_of_age(age), *(_of_day("Heads over all chains were", sent, now) if names_somebody and newest else ())]
+    return judged(figure, flaws, age.total_seconds() / 3600)
 
 
-def _of_age(age: timedelta | None) -> Iterator[Flaw]:
-    if age is None:
-        yield Flaw(Standing.AT_RISK, "No head over all chains was made yet.", SEE_WORKER)
-    elif age > MADE_WITHIN:
+def _of_age(age: timedelta) -> Iterator[Flaw]:
+    """Before the first one is made the age is that of the evidence trail."""
+    if age > MADE_WITHIN:
         state = Standing.BROKEN if age > MADE_AT_LAST else Standing.AT_RISK
         yield Flaw(state, f"No head over all chains was made for {span(age)}.", SEE_WORKER)
 
@@ -66,7 +66,7 @@ def measure_telling(now: datetime) -> Measured:
     """The ways by which people are told: those that do not get through, and a digest that is late."""
     rows = list(Telling.objects.order_by("way"))
     failing = [row for row in rows if row.attempts]
-    sent = last_day(Event.DIGEST_SENT)
+    sent = last_day(Kind.DIGEST_SENT)
     figure = f"{len(rows) - len(failing)} of {counted(len(rows), 'way')} of telling get through"
     figure += f", the last digest of {sent}" if sent else ", no digest yet"
     late = _of_day("The weekly digest was", sent, now) if sent else ()
@@ -94,7 +94,7 @@ CONTROLS = (
         unit="hours since the newest",
         measure=measure_anchors,
         evidence=EVENTS,
-        query=f"event={Event.ANCHORED.value}",
+        query=f"event={Kind.ANCHORED.value}",
     ),
     Control(
         name="telling",
@@ -104,7 +104,7 @@ CONTROLS = (
         unit="ways that fail",
         measure=measure_telling,
         evidence=EVENTS,
-        query=f"event={Event.ALARM_TOLD.value}",
+        query=f"event={Kind.ALARM_TOLD.value}",
     ),
 )
 

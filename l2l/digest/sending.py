@@ -17,7 +17,7 @@ from django.utils.timezone import localdate
 
 from audit import events
 from audit.events import Event as Kind
-from audit.models import Anchor, Event, Telling
+from audit.models import Anchor, ControlState, Event, Telling
 from l2l import staff_mail, ways
 from l2l.digest import due, figures
 from l2l.digest.text import subject_of, text_of
@@ -53,7 +53,11 @@ def send_due(now: datetime) -> dict[str, str]:
 
 
 def _is_ready(one: Addressed, today: date) -> bool:
-    return one.event is not Kind.ANCHORED or Anchor.objects.filter(day=today).exists()
+    """The heads go with the day's own. The very first digest waits until there is something to tell; later ones go whatever is lacking."""
+    if one.event is Kind.DIGEST_SENT and last_day(one.event) is not None:
+        return True
+    is_measured = one.event is Kind.ANCHORED or ControlState.objects.exists()
+    return is_measured and Anchor.objects.filter(day=today).exists()
 
 
 def last_day(event: Kind) -> date | None:

@@ -29,8 +29,10 @@ def outside(settings: Any) -> None:
     settings.EMAIL_HOST, settings.DEFAULT_FROM_EMAIL, settings.L2L_AUDITOR_ADDRESS = "mail", "l2l@example.org", "a@example.com"
 
 
-def test_heads_that_are_not_made(db: None) -> None:
-    assert measure_anchors(NOW).state is RISK
+def test_heads_that_are_not_made(db: None, acting: Any) -> None:
+    assert measure_anchors(NOW).state is KEPT and measure_anchors(NOW).figure.startswith("no head made yet")
+    began = record(Kind.SIGNED_IN).at
+    assert [measure_anchors(began + hours * HOUR).state for hours in (36, 37)] == [KEPT, RISK]  # the worker should have made one
     made()
     assert [measure_anchors(NOW + hours * HOUR).state for hours in (0, 36, 37, 73)] == [KEPT, KEPT, RISK, BROKEN]
     assert measure_anchors(NOW).figure == "newest head made 0 min ago; nobody outside is named"

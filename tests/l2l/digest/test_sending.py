@@ -10,13 +10,13 @@ import pytest
 from django.core import mail as outbox
 
 import audit
-from audit import anchoring
+from audit import anchoring, clock
 from audit.anchor_files import anchors_in
 from audit.events import Event as Kind
 from audit.events import record
 from audit.findings import Kind as Finding
 from audit.findings import open_finding
-from audit.models import Alarm, Event, Telling
+from audit.models import Alarm, ControlState, Event, Telling
 from audit.signing import Signer
 from backups.models import Location, Run
 from l2l import staff_mail
@@ -30,7 +30,9 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
-def mailed(settings: Any) -> None:
+def mailed(db: None, settings: Any) -> None:
+    """Mail goes out, and something was measured."""
+    ControlState.objects.create(control="gone", state="kept", figure="f", since=MONDAY, measured_at=MONDAY)
     settings.EMAIL_HOST, settings.DEFAULT_FROM_EMAIL = "mail.example.org", "l2l@example.org"
     settings.L2L_DIGEST_TO, settings.L2L_AUDITOR_ADDRESS = ["boss@example.org"], "auditor@example.com"
 
@@ -77,10 +79,18 @@ def test_weeks_that_were_missed_are_made_up_for_once(db: None) -> None:
 
 
 def test_the_heads_wait_for_the_days_own(db: None) -> None:
-    assert sent(MONDAY) == {"digest": ""}
-    assert "None was made yet." in to("boss@example.org")[0].body
+    assert sent(MONDAY) == {}
     day(0)
-    assert len(to("auditor@example.com")) == 1
+    assert len(to("auditor@example.com")) == len(to("boss@example.org")) == 1
+    assert sent(MONDAY + 7 * DAY) == {"digest": ""}  # whatever is lacking, management hears of the week
+    day(7)
+    assert len(to("auditor@example.com")) == 2
+
+
+def test_the_first_digest_waits_until_there_is_something_to_tell(db: None) -> None:
+    ControlState.objects.all().delete()
+    day(0)
+    assert len(to("auditor@example.com")) == 1 and not to("boss@example.org")
 
 
 def test_what_cannot_be_sent_is_tried_again_and_the_other_goes_out(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,4 +167,6 @@ def test_the_questions_do_not_grow_with_the_customers(minutes: Minutes, acme: An
 
 def test_the_task(db: None, settings: Any) -> None:
     settings.L2L_AUDITOR_ADDRESS = ""
+    assert send_digest() == "none is due"
+    anchoring.make(SIGNER, day=clock.now().date(), timeline=1, now=clock.now())
     assert send_digest() == "digest: sent" and send_digest() == "none is due"
