@@ -67,9 +67,8 @@ def make(signer: Signer, *, day: date, timeline: int, now: datetime) -> Anchor:
         text = "".join(map(str, lines))
         root = root_of(before.root if before else FIRST, text)
         document = signer.sign(_document(day, timeline, now, root, before, lines))
-        made = Anchor.objects.create(day=day, at=now, root=root, heads=text, document=document)  # type: ignore[misc]
         _mark(lines)
-    return made
+        return Anchor.objects.create(day=day, at=now, root=root, heads=text, document=document)  # type: ignore[misc]
 
 
 def newest() -> Anchor | None:
