@@ -67,9 +67,8 @@ def make(signer: Signer, *, day: date, timeline: int, now: datetime) -> Anchor:
         text = "".join(map(str, lines))
         root = root_of(before.root if before else FIRST, text)
         document = signer.sign(_document(day, timeline, now, root, before, lines))
-        made = Anchor.objects.create(day=day, at=now, root=root, heads=text, document=document)  # type: ignore[misc]
         _mark(lines)
-    return made
+        return Anchor.objects.create(day=day, at=now, root=root, heads=text, document=document)  # type: ignore[misc]
 
 
 def newest() -> Anchor | None:
@@ -160,6 +159,8 @@ def _unlike_evidence() -> Iterator[str]:
 
 def _evidence() -> Iterator[tuple[date, Head]]:
     """Where the evidence trail stood, as each anchor says; of one whose document was cut up the signature tells already."""
+    day: date
+    document: Any
     for day, document in Anchor.objects.order_by("day").values_list("day", "document").iterator(chunk_size=500):
         try:
             yield day, Head(document["evidence"]["number"], document["evidence"]["digest"])

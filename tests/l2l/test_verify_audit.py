@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from audit import anchoring, canonical, clock, journal_proof, registry
 from audit.events import Event, record
 from audit.evidence import sign_head
-from audit.models import JournalRow, RowShape, Stream
+from audit.models import ChainHead, JournalRow, RowShape, Stream
 from backups import keyfiles, locations
 from backups import vault as vaults
 from backups.hot import shipper, timelines
 from backups.nightly import back_up
+from backups.placing import put_and_read_back, sha256_of
 from backups.vault import Vault
 from subscriptions.models import DataRecord
 from subscriptions.onboarding import add_customer
@@ -361,3 +362,16 @@ def test_a_line_of_an_abandoned_timeline_is_given_up(kept: Vault) -> None:
     assert any("the anchor of 2026-03-02" in one["what"] for one in changes_of("--customer", "acme")[0]["problems"])
     timelines._write(kept, kept.places, timeline)
     assert changes_of("--customer", "acme")[1] == ""
+
+
+def test_lines_of_a_destroyed_customer_are_excused_by_its_signed_marker_alone(kept: Vault) -> None:
+    anchored(kept, 2)
+    beta = Stream.objects.get(name="beta")
+    JournalRow.objects.filter(stream=beta).delete()
+    ChainHead.objects.filter(stream=beta).delete()
+    tampered(f"DELETE FROM {PAST} WHERE reference LIKE 'beta-%'", "DELETE FROM l2l_subscriptions_datarecord WHERE reference LIKE 'beta-%'")
+    assert any(one["what"].startswith("the anchor of 2026-03-02 is signed") for one in changes_of()[0]["problems"])
+    data = json.dumps(kept.signer.sign({"kind": "ended", "stream": str(beta.pk)})).encode()
+    for place in kept.places:
+        put_and_read_back(place.store, f"ended/{beta.pk}.json", data, sha256_of(data))
+    assert changes_of()[0]["problems"] == []
