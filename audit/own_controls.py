@@ -223,7 +223,7 @@ CONTROLS = (
         unit="",
         measure=measure_chain,
         evidence="admin:l2l_audit_event_changelist",
-        populations=(),
+        populations=("signed_heads", "anchors"),
     ),
     Control(
         name="readings",
@@ -233,7 +233,7 @@ CONTROLS = (
         unit="hours without a reading",
         measure=measure_readings,
         evidence="admin:index",
-        populations=(),
+        populations=("control_changes",),
     ),
     Control(
         name="findings",
@@ -244,7 +244,7 @@ CONTROLS = (
         measure=measure_findings,
         evidence="admin:l2l_audit_finding_changelist",
         query="standing=overdue",
-        populations=(),
+        populations=("deviations",),
     ),
 )
 

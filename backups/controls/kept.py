@@ -121,7 +121,7 @@ CONTROLS = (
         unit="missed or kept too long",
         measure=measure_slots,
         evidence="admin:l2l_backups_retentionlook_changelist",
-        populations=("copies",),
+        populations=("kept", "removals"),
     ),
     Control(
         name="terms",
@@ -134,6 +134,6 @@ CONTROLS = (
         unit="items overdue",
         measure=measure_terms,
         evidence="admin:l2l_backups_purgerequest_changelist",
-        populations=(),
+        populations=("purges", "agreements", "holds"),
     ),
 )

@@ -81,6 +81,7 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     (
         "Proof",
         [
+            ("Evidence packs", "folder_zip", "l2l_audit_evidencepack_changelist", "l2l_audit.view_evidencepack"),
             ("Findings", "assignment_late", "l2l_audit_finding_changelist", "l2l_audit.view_finding"),
             ("Verification", "fact_check", "l2l_backups_verificationpass_changelist", "l2l_backups.view_verificationpass"),
             ("Damage", "broken_image", "l2l_backups_damage_changelist", "l2l_backups.view_damage"),

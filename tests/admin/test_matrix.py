@@ -22,7 +22,7 @@ from django_q.models import Failure, OrmQ, Schedule
 
 import audit
 from audit import findings
-from audit.models import AccessReview, Attestation, Event, Finding, Grant
+from audit.models import AccessReview, Attestation, Event, EvidencePack, Finding, Grant
 from audit.schema import versions
 from audit.schema.versions import Changed
 from audit.signing import Signer, new_secret
@@ -60,6 +60,7 @@ ALL_CUSTOMERS = frozenset({"root", "rita", "olga", "otto"})
 OWN = ALL_CUSTOMERS | {"ada"}
 BACKUPS = frozenset({"root", "olga", "otto"})
 QUEUE = frozenset({"root", "olga", "otto", "anna"})
+AUDITORS = frozenset({"root", "otto"})
 USERS = frozenset({"root", "anna"})
 USERS_SEEN = USERS | {"otto"}
 REVIEWS_SEEN = STAFF - {"ada", "nobody"}
@@ -128,6 +129,7 @@ MODELS = {
     "l2l_backups_purge": Model(OWN),
     "l2l_backups_testrestore": Model(OWN),
     "l2l_backups_testcell": Model(OWN),
+    "l2l_audit_evidencepack": Model(AUDITORS, add=AUDITORS),
     "l2l_audit_finding": Model(OWN, tracked=True),
     "l2l_audit_event": Model(frozenset({"root", "otto"})),
     "l2l_audit_schemaversion": Model(BACKUPS),
@@ -206,6 +208,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_purgerequest_cancel": (frozenset({"root", "rita", "ada"}),) * 2,
     "l2l_backups_testrestore_sign_off": (frozenset({"root", "rita", "olga"}),) * 2,
     "l2l_backups_testrestore_ask": (OPERATORS, OPERATORS),
+    "l2l_audit_evidencepack_download": (AUDITORS, NOBODY),  # it is not made yet: the page says so
     "l2l_audit_finding_take": (OPERATORS, OPERATORS),
     "l2l_audit_finding_postpone": (OPERATORS, OPERATORS),
     "l2l_audit_finding_close": (OPERATORS, OPERATORS),
@@ -319,6 +322,9 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         "l2l_audit_event": Event.objects.first(),
         "l2l_audit_schemaversion": _a_schema_version(now),
         **_a_review(now),
+        "l2l_audit_evidencepack": EvidencePack.objects.create(
+            first=date(2026, 1, 1), last=date(2026, 1, 31), seed="s", asked_by="otto", asked_at=now, reason="an audit"
+        ),
         "l2l_audit_grant": grant,
         "auth_user": people["ada"],
         "auth_group": Group.objects.first(),

@@ -29,6 +29,7 @@ ROLES = {
     "oskar": Role.BACKUP_OPERATOR,
     "rita": Role.RECEIPT_APPROVER,
     "anna": Role.ADMINISTRATOR,
+    "arno": Role.ADMINISTRATOR,
 }
 
 

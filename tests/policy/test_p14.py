@@ -40,8 +40,10 @@ def asked(service: Service, record: DataRecord) -> ItemExport:
 
 def test_an_item_that_cannot_be_brought_turns_it_red_until_it_comes(service: Service, record: DataRecord) -> None:
     assert service.broken() == set()
-    made = item_exports.make(replace(service.vault, places=()), asked(service, record).pk)
-    assert made is not None and made.state == "failed"
+    lost = asked(service, record)
+    item_exports.make(replace(service.vault, places=()), lost.pk)
+    lost.refresh_from_db()
+    assert lost.state == "failed" and lost.trouble
     service.clock.forward(minutes=3)
     assert service.broken() == {"P14"}
     assert service.state("item_exports").figure.startswith("0 of 1 item brought") and service.findings() == ["control:item_exports"]
