@@ -95,6 +95,7 @@ CONTROLS = (
         measure=measure_anchors,
         evidence=EVENTS,
         query=f"event={Kind.ANCHORED.value}",
+        populations=("anchors",),
     ),
     Control(
         name="telling",
@@ -105,6 +106,7 @@ CONTROLS = (
         measure=measure_telling,
         evidence=EVENTS,
         query=f"event={Kind.ALARM_TOLD.value}",
+        populations=("control_changes",),
     ),
 )
 

@@ -20,7 +20,7 @@ from django.urls import NoReverseMatch, reverse
 from audit import controls, events
 from audit.controls import Control
 from audit.events import Event
-from audit.models import Alarm, Telling
+from audit.models import Alarm, ControlState, Telling
 from audit.promises import Standing
 from l2l import staff_mail, ways
 from l2l.alarms import webhook
@@ -79,8 +79,14 @@ def owed(way: Way, since: datetime, now: datetime) -> QuerySet[Alarm]:
     """What this way has to tell: what is new or worse, what is broken still and was told a day ago, what is over. What was over before the
     way was first used is not told by it."""
     new, over = Q(**{way.told: None}), Q(ended_at__gte=since, **{way.end_told: None})
-    again = Q(state=Standing.BROKEN.value, **{f"{way.told}__lte": now - REPEATED})
+    again = Q(state=Standing.BROKEN.value, **{f"{way.told}__lte": now - REPEATED}) & _is_broken_now()
     return Alarm.objects.filter(Q(Q(ended_at=None) & (new | again)) | over).order_by("pk")
+
+
+def _is_broken_now() -> Q:
+    """Whatever is mended and has only not settled yet is not told again."""
+    broken = ControlState.objects.filter(state=Standing.BROKEN.value).values_list("control", flat=True)
+    return ~Q(subject__startswith=CONTROL) | Q(subject__in=[f"{CONTROL}{name}" for name in broken])
 
 
 def untold(way: Way, now: datetime) -> int:

@@ -38,6 +38,7 @@ class Measure:
     figure: str
     since: datetime
     stale: bool
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def _promises(now: datetime) -> Iterator[Kept]:
 
 
 def _measure(control: Control, row: ControlState, now: datetime) -> Measure:
-    return Measure(control.title, Standing(row.state), row.figure, row.since, now - row.measured_at > timedelta(hours=1))
+    return Measure(control.title, Standing(row.state), row.figure, row.since, now - row.measured_at > timedelta(hours=1), row.why)
 
 
 def _breaks(begins: datetime) -> Iterator[tuple[str, int]]:

@@ -73,6 +73,8 @@ def _promise(one: Kept) -> Iterator[str]:
     for measure in one.measures:
         stale = ", NOT MEASURED OF LATE" if measure.stale else ""
         yield f"{'':<17}{measure.title}: {measure.figure} ({measure.state.value} since {in_utc(measure.since)}{stale})"
+        if measure.why:
+            yield f"{'':<19}{measure.why}"
 
 
 def _times(count: int) -> str:

@@ -146,6 +146,7 @@ def test_what_it_says_when_it_is_not(minutes: Minutes, acme: Any) -> None:
         "Promises are broken: P1.",
         "12:00 UTC, 1 customer.",
         "P1  BROKEN",
+        "                   See c1.",
         "P3  AT RISK",
         "P1 Last night: 2 times",
         "Nightly backups: 3 owed: 2 filled, 1 failed",
