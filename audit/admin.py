@@ -358,6 +358,7 @@ class TrackedAdmin(BackOfficeAdmin):
             entries=entries,
             absent=history_pages.ABSENT,
             page_obj=page,
+            reported=_reported(self.model, newest_first),
         )
 
     def version_view(self, request: HttpRequest, object_id: str, version: int) -> HttpResponseBase:
@@ -471,6 +472,15 @@ def code(text: str, *, title: str = "") -> str:
 def short_digest(sha256: str) -> str:
     """The first digits of a SHA-256, the whole one on hover."""
     return code(f"{sha256[: history_pages.DIGEST_DIGITS]}…", title=sha256) if sha256 else "–"
+
+
+def _reported(model: type[models.Model], newest_first: list[Any]) -> dict[str, Any] | None:
+    """Whose audit trail tells of the object, and what it is called there; None for what belongs to no customer."""
+    if not newest_first or newest_first[0].history_stream == registry.SYSTEM_STREAM:
+        return None
+    protected, newest = registry.of(model), newest_first[0]
+    name = str(model._meta.pk.attname) if protected.reference == "pk" else protected.reference
+    return {"stream": newest.history_stream, "model": protected.label, "item": getattr(newest, name)}
 
 
 def _without(fields: Any, names: tuple[str, ...]) -> tuple[Any, ...]:

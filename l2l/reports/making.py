@@ -120,11 +120,18 @@ def make_trail(
         filename=_called("audit-trail", trail.customer, days, kind),
         event=Event.REPORT_MADE,
         facts=facts,
-        what=f"audit trail report of {f'one {trail.item.protected.label}' if trail.item else 'all changes'}, {days.words}, {kind}",
+        what=f"audit trail report, {days.words}, {kind}: {_of_what(trail)}",
         reason=reason,
         purges=before,
         changes=changes,
     )
+
+
+def _of_what(trail: Trail) -> str:
+    """Without the item's name, which is the customer's."""
+    if trail.item is not None:
+        return f"one {trail.item.protected.model._meta.verbose_name}"
+    return f"all {trail.words}"
 
 
 def make_statement(

@@ -108,6 +108,15 @@ def test_what_is_too_long_is_refused_with_a_way(as_: As, own: Belongings, monkey
     assert not Event.objects.filter(event="report:made").exists()
 
 
+def test_the_history_of_an_item_leads_to_its_report(as_: As, own: Belongings) -> None:
+    page = as_("ada").get(url("uploadedcontent_history", own.upload.pk)).content.decode()
+    address = f"{url('customer_audit_trail', own.customer.pk)}?model=l2l_subscriptions.uploadedcontent&amp;item=manuals%2F%C3%9Cber.pdf"
+    assert address in page
+    form = as_("ada").get(address.replace("&amp;", "&")).context["form"]
+    assert form.initial["item"] == own.upload.name and form.initial["model"] == "l2l_subscriptions.uploadedcontent"
+    assert "Audit trail report" not in as_("ada").get(url("customer_history", own.customer.pk)).content.decode()
+
+
 def test_the_customers_page_leads_there(as_: As, own: Belongings) -> None:
     page = as_("ada").get(url("customer_overview", own.customer.pk)).content.decode()
     assert all(url(one, own.customer.pk) in page for one in PAGES)
