@@ -143,7 +143,10 @@ def test_the_navigation_shows_what_one_may_open(as_: Callable[[str], Client]) ->
         return {item["title"] for group in groups for item in group["items"] if item["has_permission"]}
 
     assert titles("nobody") == {"Overview"}
-    assert titles("anna") == {"Overview", "Users", "Groups", "Roles given", "Schedules", "Waiting tasks", "Failed tasks"}
+    people = {"Users", "Groups", "Roles given", "Access review", "Attestations"}
+    assert titles("anna") == {"Overview", "Controls", "Alarms", *people, "Schedules", "Waiting tasks", "Failed tasks"}
     assert "Evidence" in titles("otto") and "Evidence" not in titles("olga")
     assert "Locations" not in titles("ada")
+    assert ["My work" in titles(name) for name in ("ada", "rita", "olga", "otto")] == [True, True, False, False]
+    assert ["Compared with billing" in titles(name) for name in ("ada", "rita", "olga", "otto")] == [False, True, True, True]
     assert {"Locations", "Copies", "Data records"} <= titles("otto")
