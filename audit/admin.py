@@ -23,7 +23,6 @@ from django.template.loader import render_to_string
 from django.urls import path, reverse
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
-from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
 
@@ -33,6 +32,8 @@ from audit.errors import AuditError
 from audit.fields import CanonicalJSONField, TrackedFileField
 from audit.files import UploadsUnavailable
 from audit.moments import in_utc
+from audit.paging import CappedPaginator
+from audit.paging import UncountedPaginator as UncountedPaginator
 from audit.sizes import in_units
 
 # What a save or a deletion may answer to the person instead of being done.
@@ -41,8 +42,6 @@ REFUSALS: tuple[type[Exception], ...] = (AuditError, UploadsUnavailable, Integri
 ABOUT_THE_CHANGE = ("change_reason", "seen_version")
 HISTORY_PER_PAGE = 25
 DELETED_PER_PAGE = 50
-
-UncountedPaginator = InfinitePaginator
 
 
 class ChangedMeanwhile(AuditError):
@@ -71,7 +70,11 @@ def size(field: str, label: str) -> Callable[[Any], str]:
 
 
 class RowList(ChangeList):
-    """A list whose rows lead where their admin says."""
+    """A list whose rows lead where their admin says. It is counted once: how many there would be without its filters is not asked."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.full_result_count = self.result_count
 
     def url_for_result(self, result: Any) -> str:
         return self.model_admin.row_url(result) or super().url_for_result(result)
@@ -83,6 +86,8 @@ class BackOfficeAdmin(ModelAdmin):
     allows: frozenset[str] = frozenset()
     actions: Any = None
     list_per_page = 50
+    paginator = CappedPaginator
+    show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # each facet would count the whole list
     compressed_fields = True
     has_history = False

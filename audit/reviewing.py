@@ -9,7 +9,7 @@ for. Everything here that writes stands inside `audit.acting(...)`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -67,10 +67,10 @@ def named(about: str, location: str) -> str:
     return f"the location {location}" if about == About.BUCKET else str(About(about).label)
 
 
-def open_quarters(now: datetime) -> tuple[Quarter, Quarter]:
-    """Those for which something may be done now, the current one first."""
-    current = quarter_of(now)
-    return current, current.before
+def open_quarters(now: datetime) -> list[Quarter]:
+    """Those for which something may be done now, the current one first: the one before only if this installation was there in it."""
+    current, since = quarter_of(now), owed_since()
+    return [current, current.before] if since is not None and since <= current.before else [current]
 
 
 def owed_since() -> Quarter | None:
@@ -186,8 +186,7 @@ def _check(by: Any, right: str, quarter: Quarter, now: datetime) -> None:
     if not by.has_perm(right):
         raise ReviewRefused(f"{by} may not do this: it needs the right {right}.")
     if quarter not in open_quarters(now):
-        allowed: Iterable[str] = map(str, open_quarters(now))
-        raise ReviewRefused(f"{quarter} is not open: what may be reviewed now is {' or '.join(allowed)}.")
+        raise ReviewRefused(f"{quarter} is not open: what may be reviewed now is {' or '.join(map(str, open_quarters(now)))}.")
 
 
 def _take_turns() -> None:

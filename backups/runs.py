@@ -78,15 +78,20 @@ def _newest() -> QuerySet[Any, Any]:
     return Run.objects.filter(kind=Run.Kind.BACKUP).order_by().values_list("stream_id").annotate(newest=Max("night"))
 
 
-def _owners(versions: list[Policy]) -> dict[Any, Owner]:
-    """To whom nights are owed: customers from their first to their last day, and the system stream since there is a policy."""
+def _owners(versions: list[Policy], customers: QuerySet | None = None) -> dict[Any, Owner]:
+    """To whom nights are owed: customers (of these, else all) from their first to their last day, and the system stream since there is a
+    policy."""
     began = min(one.in_force_from for one in versions)
     found = {SYSTEM_STREAM: Owner(began)}
-    dated = Customer.objects.order_by().annotate(
-        first=Min("subscriptions__start"),
-        last=Max("subscriptions__end"),
-        open_ended=Count("subscriptions", filter=Q(subscriptions__end=None)),
-        agreed=Count("subscriptions"),
+    dated = (
+        (Customer.objects.all() if customers is None else customers)
+        .order_by()
+        .annotate(
+            first=Min("subscriptions__start"),
+            last=Max("subscriptions__end"),
+            open_ended=Count("subscriptions", filter=Q(subscriptions__end=None)),
+            agreed=Count("subscriptions"),
+        )
     )
     for pk, created_at, first, last, open_ended, agreed in dated.values_list("pk", "created_at", "first", "last", "open_ended", "agreed"):
         found[pk] = Owner(max(created_at, began), first, last if agreed and not open_ended else None)
@@ -369,11 +374,14 @@ def counts_of(night: date) -> dict[str, int]:
 
 def _without_a_run(night: date, versions: list[Policy], now: datetime) -> list[str]:
     """The names of the streams to which the night is owed and for which no run stands."""
-    known = set(Run.objects.filter(kind=Run.Kind.BACKUP, night=night).values_list("stream_id", flat=True))
+    there = Run.objects.filter(kind=Run.Kind.BACKUP, night=night)
+    owners = _owners(versions, Customer.objects.filter(~Exists(there.filter(stream=OuterRef("pk")))))
+    if there.filter(stream=SYSTEM_STREAM).exists():
+        owners.pop(SYSTEM_STREAM, None)
     before = night - nights.DAY
     owing = [
         stream
-        for stream, owner in _owners(versions).items()
-        if stream not in known and any(one.label == night for one in nights.nights_owed(owner, versions, now, after=before))
+        for stream, owner in owners.items()
+        if any(one.label == night for one in nights.nights_owed(owner, versions, now, after=before))
     ]
     return list(Stream.objects.filter(pk__in=owing).order_by("name").values_list("name", flat=True))

@@ -7,8 +7,9 @@ from typing import Any
 from django.contrib import admin
 from django.db import models
 
-from audit.admin import BackOfficeAdmin, UncountedPaginator, code, display, moment, size
+from audit.admin import BackOfficeAdmin, code, display, moment, size
 from audit.badges import badges
+from audit.paging import UncountedPaginator
 from audit.sizes import in_units
 from backups.admin.streams import StreamFilter
 from backups.models import Blob, Copy
@@ -31,7 +32,6 @@ class StoredObjectAdmin(BackOfficeAdmin):
     search_help_text = "Whole name, or whole SHA-256"
     sortable_by: tuple[str, ...] = ()
     ordering = ("-pk",)
-    show_full_result_count = False
     paginator = UncountedPaginator
     fields = ("whole_name", "called", "kind", "state", "digest", size("size", "stored size"), size("plain_size", "plain size"), "places")
     readonly_fields = fields
@@ -71,7 +71,6 @@ class CopyAdmin(BackOfficeAdmin):
     list_select_related = ("blob", "location")
     sortable_by: tuple[str, ...] = ()
     ordering = ("-pk",)
-    show_full_result_count = False
     paginator = UncountedPaginator
     fields = ("blob", "location", "state", moment("checked_at", "last read and found right", never="not yet"))
     readonly_fields = fields

@@ -15,9 +15,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from audit import clock
-from audit.admin import BackOfficeAdmin, UncountedPaginator, code, display, moment, size
+from audit.admin import BackOfficeAdmin, code, display, moment, size
 from audit.badges import badge
 from audit.moments import length
+from audit.paging import UncountedPaginator
 from audit.sizes import in_units
 from backups.admin.charts import Shape, counts
 from backups.models import Damage, Location, UnknownObject, VerificationPass
@@ -201,7 +202,6 @@ class DamageAdmin(BackOfficeAdmin):
     search_fields = ("=name",)
     search_help_text = "Whole name of the object"
     ordering = ("-pk",)
-    show_full_result_count = False
     paginator = UncountedPaginator
     fields = (
         "whole_name",

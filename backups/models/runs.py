@@ -64,7 +64,8 @@ class Run(models.Model):
             models.CheckConstraint(condition=~models.Q(state="paused") | models.Q(paused_until__isnull=False), name="l2l_run_paused_until"),
         )
         indexes = (
-            models.Index(fields=("kind", "night", "state"), name="l2l_run_night"),
+            models.Index(fields=("kind", "night", "state", "late"), name="l2l_run_night"),
+            models.Index(fields=("-night",), name="l2l_run_newest"),
             models.Index(
                 fields=("next_try_at",),
                 condition=models.Q(state__in=("owed", "running", "complete", "failed", "stopped", "paused")),

@@ -23,7 +23,6 @@ from audit.admin import BackOfficeAdmin, display, moment, short_digest
 from audit.decisions import Decision, decide
 from audit.events import Event, record
 from audit.models import AccessReview, Attestation
-from audit.moments import in_utc
 from audit.quarters import Quarter, named, quarter_of
 from audit.reviewing import About, Duty, ReviewRefused
 from audit.rights import differences, digest_of, documents, rights_now
@@ -42,7 +41,7 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One person's role in the matrix; `new` since the last review."""
+    """One person's role in the matrix, its days in UTC; `new` since the last review."""
 
     since: str
     by: str
@@ -81,11 +80,11 @@ def _cells(one: Mapping[str, Any], known: set[tuple[str, str, str]], compared: b
     for role in Role:
         had = held.get(role.value)
         new = compared and had is not None and (one["person"], role.value, had["since"]) not in known
-        yield Cell(_moment(had["since"]), had["by"], _moment(had["until"]), new) if had else None
+        yield Cell(_day(had["since"]), had["by"], _day(had["until"]), new) if had else None
 
 
-def _moment(text: str) -> str:
-    return in_utc(datetime.fromisoformat(text)) if text else ""
+def _day(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%-d %b %Y}" if text else ""
 
 
 def _quarter_field() -> forms.ChoiceField:
@@ -248,11 +247,9 @@ def _as_text(value: str) -> str:
 
 
 def _suggested(now: datetime) -> Quarter:
-    """The one before as long as it can be in time and is not reviewed; else the current one."""
-    current, before = reviewing.open_quarters(now)
-    since = reviewing.owed_since()
-    owed = since is not None and since <= before and not reviewing.duty(before, ()).reviewed
-    return before if owed else current
+    """The oldest open one that is not reviewed; else the current one."""
+    open_ones = reviewing.open_quarters(now)
+    return next((one for one in reversed(open_ones) if not reviewing.duty(one, ()).reviewed), open_ones[0])
 
 
 @admin.register(Attestation)
@@ -309,15 +306,13 @@ def review_todos(user: Any) -> Iterator[Todo]:
     """What of the quarter's review waits for this person: of the quarter before as long as it lacks something, of the current one in its
     last days."""
     may_sign, may_attest = user.has_perm(SIGNS_REVIEWS_OFF), user.has_perm(ATTESTS)
-    since = reviewing.owed_since() if may_sign or may_attest else None
-    if since is None:
+    if not (may_sign or may_attest):
         return
     now = clock.now()
-    current, before = reviewing.open_quarters(now)
-    told = [before] if since <= before else []
-    told += [current] if localdate(now) > current.last_day - TOLD_BEFORE else []
+    current = quarter_of(now)
+    told = [one for one in reviewing.open_quarters(now) if one != current or localdate(now) > current.last_day - TOLD_BEFORE]
     locations = locations_in_force()
-    for quarter in told:
+    for quarter in reversed(told):
         yield from _todos_of(reviewing.duty(quarter, locations), user, may_sign, may_attest, now)
 
 

@@ -8,20 +8,34 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from audit.admin import BackOfficeAdmin, UncountedPaginator, display, moment
+from audit.admin import BackOfficeAdmin, display, moment
+from audit.events import Event as Kind
 from audit.models import Event
+from audit.paging import UncountedPaginator
 from subscriptions.models import Customer
+
+
+class KindFilter(admin.SimpleListFilter):
+    """By the list of the code: the kinds that occurred would be read from every event there is."""
+
+    title = "event"
+    parameter_name = "event"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind.value, kind.value) for kind in sorted(Kind)]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet) -> models.QuerySet:
+        return queryset.filter(event=self.value()) if self.value() else queryset
 
 
 @admin.register(Event)
 class EventAdmin(BackOfficeAdmin):
     list_display = ("number", moment("at", "when"), "event", "actor", "of_customer", "told", "source")
-    list_filter = ("event", "at")
+    list_filter = (KindFilter, "at")
     search_fields = ("actor", "subject")
     search_help_text = "Who, or app.model:key of what it was done to"
     ordering = ("-number",)
     paginator = UncountedPaginator
-    show_full_result_count = False
     fieldsets = (
         (None, {"fields": ("number", "event", moment("at", "when"), "actor", "source", "subject", "of_customer", "told")}),
         ("Its place in the chain", {"fields": ("leaf", "digest")}),

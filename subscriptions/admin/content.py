@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db import models
 from django.http import HttpRequest, QueryDict
 from django.template.loader import render_to_string
@@ -15,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from audit import registry
-from audit.admin import TrackedAdmin, TrackedForm, UncountedPaginator, code, display, short_digest, size
+from audit.admin import TrackedAdmin, TrackedForm, code, display, short_digest, size
 from audit.history_pages import json_words
 from subscriptions.admin.visible import CustomerFilter, as_uuid, of_visible_customers
 from subscriptions.models import DataRecord, Link, UploadedContent
@@ -49,7 +48,6 @@ class ContentAdmin(TrackedAdmin):
     autocomplete_fields: tuple[str, ...] = ("customer",)
     list_filter: tuple[Any, ...] = (CustomerFilter,)
     list_select_related: tuple[str, ...] = ("customer",)
-    show_full_result_count = False
     ordering = ("-pk",)
 
     def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
@@ -57,11 +55,6 @@ class ContentAdmin(TrackedAdmin):
 
     def visible_history(self, user: Any, rows: Any) -> Any:
         return of_visible_customers(user, rows, "history_stream")
-
-    def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Paginator:
-        """Counted for one customer; the rows of all of them may be millions."""
-        counted = CustomerFilter.parameter_name in request.GET
-        return (Paginator if counted else UncountedPaginator)(queryset, per_page, *args, **kwargs)
 
     def deleted_rows(self, request: HttpRequest, rows: Any) -> Any:
         customer = as_uuid(request.GET.get(CustomerFilter.parameter_name))

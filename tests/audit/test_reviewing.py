@@ -126,10 +126,12 @@ def test_only_whoever_has_the_right_signs_off_or_attests(people: dict[str, User]
 
 
 def test_a_quarter_that_is_to_come_or_long_over_cannot_be_reviewed(people: dict[str, User], now: datetime) -> None:
-    for quarter in (quarter_of(now).next, quarter_of(now).before.before):
-        with pytest.raises(ReviewRefused, match="is not open"):
+    for quarter in (quarter_of(now).next, quarter_of(now).before):  # before this installation began
+        with pytest.raises(ReviewRefused, match=f"is not open: what may be reviewed now is {quarter_of(now)}"):
             sign_off(people["anna"], now, quarter=str(quarter))
-    assert sign_off(people["anna"], now, quarter=str(quarter_of(now).before)).quarter == str(quarter_of(now).before)
+    assert sign_off(people["anna"], late(now), quarter=str(quarter_of(now))).quarter == str(quarter_of(now))
+    with pytest.raises(ReviewRefused, match="is not open"):
+        sign_off(people["anna"], late(now, 90), quarter=str(quarter_of(now)))
 
 
 def test_what_is_attested_is_there_and_somebody_is_named(people: dict[str, User], now: datetime) -> None:

@@ -1,0 +1,158 @@
+"""Pages of the admin with 10,000 customers, 1,000,000 sets and 5,000,000 history rows, on PostgreSQL: the front page, every list and the
+pages of one customer, for an auditor, an operator and an account manager. For each the median of seven answers, and how many statements
+it makes with 100 customers and with all: the numbers must be equal.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+import audit
+from audit import clock
+from audit.grants import grant_role
+from audit.models import Event
+from audit.roles import Role
+from backups.models import BackupSet, Run
+from l2l.admin.site import PAGES
+from subscriptions.models import Customer, DataRecord
+from tests.bench import estate
+from tests.bench.measuring import timed
+
+FEW, MANAGED, HOURS = 100, 100, 9600
+TIMES = 7
+LIMIT = 0.3
+PEOPLE = {"otto": Role.AUDITOR, "olga": Role.BACKUP_OPERATOR, "ada": Role.ACCOUNT_MANAGER}
+
+
+@dataclass
+class Page:
+    """One address as one person sees it. `slowest` is the slowest statement of a few answers with its seconds."""
+
+    person: str
+    name: str
+    address: str
+    statements: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    slowest: tuple[float, str] = (0.0, "")
+
+
+def measure(customers: int, folder: Path) -> None:
+    figures: dict[str, float] = {}
+    people = _people()
+    with timed(f"(making {FEW} customers)", figures):
+        estate.seed(1, FEW, people["ada"].pk, MANAGED)
+        estate.seed_service(HOURS)
+        estate.analyze()
+    pages = count_statements(people, [])
+    with timed(f"(making {customers:,} customers)", figures):
+        estate.seed(FEW + 1, customers, people["ada"].pk, MANAGED)
+        estate.analyze()
+    time_pages(people, count_statements(people, pages))
+
+
+def _people() -> dict[str, User]:
+    found = {}
+    with audit.acting("bench", reason="bench", source="bench"):
+        for name, role in PEOPLE.items():
+            found[name] = User.objects.create_user(name, is_staff=True)
+            grant_role(found[name], role, reason="bench", now=clock.now())
+    return {name: User.objects.get(pk=user.pk) for name, user in found.items()}
+
+
+def signed_in(user: User) -> Client:
+    client = Client(HTTP_HOST="localhost")
+    client.force_login(user)
+    return client
+
+
+def addresses(user: User) -> Iterator[tuple[str, str]]:
+    """The front page, every list of the navigation that this person may open, and the pages of one customer, object and set."""
+    for _, pages in PAGES:
+        for title, _, name, right in pages:
+            if not right or user.has_perm(right):
+                yield title, reverse(f"admin:{name}")
+    yield from _further(user)
+
+
+def _further(user: User) -> Iterator[tuple[str, str]]:
+    customer = Customer.objects.get(code="c000007")
+    record = DataRecord.objects.filter(customer=customer).order_by("pk")[3]
+    newest = BackupSet.objects.filter(stream=customer.pk).order_by("-started_at")[0]
+    of_it = f"?customer={customer.pk}"
+    for page in ("overview", "timeline", "past_term", "find", "change", "history"):
+        yield f"one customer: {page}", reverse(f"admin:l2l_subscriptions_customer_{page}", args=[customer.pk])
+    yield "one customer: kept", reverse("admin:l2l_backups_backupset_kept", args=[customer.pk])
+    yield "one record", reverse("admin:l2l_subscriptions_datarecord_change", args=[record.pk])
+    yield "history of a record", reverse("admin:l2l_subscriptions_datarecord_history", args=[record.pk])
+    yield "one set", reverse("admin:l2l_backups_backupset_change", args=[newest.pk])
+    yield "records of one customer", reverse("admin:l2l_subscriptions_datarecord_changelist") + of_it
+    yield "sets of one customer", reverse("admin:l2l_backups_backupset_changelist") + of_it
+    yield "sets, tenth page", reverse("admin:l2l_backups_backupset_changelist") + "?p=10"
+    yield "sets, by customer", reverse("admin:l2l_backups_backupset_changelist") + "?o=1"
+    night = Run.objects.order_by("-night").values_list("night", flat=True)[0]
+    yield "nights: one night", reverse("admin:l2l_backups_run_changelist") + f"?night={night}"
+    yield "nights: missed", reverse("admin:l2l_backups_run_changelist") + "?state__exact=missed"
+    yield "one run", reverse("admin:l2l_backups_run_change", args=[Run.objects.filter(stream=customer.pk).order_by("-night")[0].pk])
+    yield "search for a customer", reverse("admin:search") + "?s=c000050"
+    yield "customers, searched", reverse("admin:l2l_subscriptions_customer_changelist") + "?q=c00005"
+    if user.has_perm("l2l_audit.view_event"):
+        yield "events of one kind", reverse("admin:l2l_audit_event_changelist") + "?event=prune:done"
+        yield "one event", reverse("admin:l2l_audit_event_change", args=[Event.objects.order_by("-number")[5].pk])
+
+
+def count_statements(people: dict[str, User], before: list[Page]) -> list[Page]:
+    """Each page once; in the order of `before`, whose counts stay beside the new ones."""
+    known = {(page.person, page.name): page for page in before}
+    found = []
+    for person, user in people.items():
+        client = signed_in(user)
+        for name, address in addresses(user):
+            page = known.get((person, name)) or Page(person, name, address)
+            page.address = address
+            client.get(address)  # what a first answer alone asks for
+            with CaptureQueriesContext(connection) as captured:
+                answer = client.get(address)
+            if answer.status_code != 200:
+                if os.environ.get("L2L_BENCH_STRICT"):
+                    raise RuntimeError(f"{person}: {address} answered {answer.status_code}")
+                continue
+            page.statements.append(len(captured))
+            page.slowest = max((float(one["time"]), str(one["sql"])) for one in captured.captured_queries)
+            found.append(page)
+    return found
+
+
+def time_pages(people: dict[str, User], pages: list[Page]) -> None:
+    for person, user in people.items():
+        client = signed_in(user)
+        for page in (one for one in pages if one.person == person):
+            page.seconds = statistics.median(_answer(client, page.address) for _ in range(TIMES))
+    for page in sorted(pages, key=lambda one: -one.seconds):
+        print(_line(page), flush=True)
+    print(f"{sum(page.seconds > LIMIT for page in pages)} of {len(pages)} pages take longer than {LIMIT * 1000:.0f} ms", flush=True)
+    print(f"{sum(len(set(page.statements)) > 1 for page in pages)} make another number of statements with more customers", flush=True)
+
+
+def _answer(client: Client, address: str) -> float:
+    began = time.perf_counter()
+    answer: Any = client.get(address)
+    answer.content  # noqa: B018  (a streamed answer is read)
+    return time.perf_counter() - began
+
+
+def _line(page: Page) -> str:
+    statements = " -> ".join(map(str, page.statements))
+    slow = f"  {page.slowest[0] * 1000:.0f} ms: {page.slowest[1][:300]}" if page.seconds > LIMIT else ""
+    return f"{page.seconds * 1000:8.0f} ms  {statements:>10} statements  {page.person}: {page.name}{slow}"
