@@ -59,7 +59,11 @@ def _style(size: float, *, bold: bool = False, before: float = 0, after: float =
     )
 
 
+# A heading of a certificate may stand at the foot of a page: what was issued keeps its bytes. That of a `Document` goes with what follows.
 CELL, TEXT, HEADING, TITLE = _style(7.5), _style(9), _style(10.5, bold=True, before=9, after=3), _style(17, bold=True, after=4)
+
+
+KEPT_HEADING = ParagraphStyle("kept", parent=HEADING, keepWithNext=1)
 
 
 def readable(value: Any) -> str:
@@ -149,7 +153,7 @@ class Document:
         self.parts.extend(flowables)
 
     def heading(self, words: str) -> None:
-        self.add(text(words, HEADING))
+        self.add(text(words, KEPT_HEADING))
 
     def paragraph(self, words: Any, *, small: bool = False) -> None:
         self.add(lines(words, CELL if small else TEXT))
@@ -161,14 +165,14 @@ class Document:
         """Names and values; a name whose value is long goes on in further rows."""
         whole = list(_in_pieces(rows, (NAMES, WIDTH - NAMES)))
         if whole:
-            self.add(fields((name, value) for name, value in whole))
+            self.add(fields((name, value) for name, value in whole), Spacer(1, 3))
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[Any]], widths: Sequence[float] | None = None) -> None:
         """A table, its heads on every page; nothing where there is no row. A row with a long value goes on in further rows."""
         shares = widths or [1] * len(heads)
         whole = list(_in_pieces(rows, shares))
         if whole:
-            self.add(grid(heads, whole, shares))
+            self.add(grid(heads, whole, shares), Spacer(1, 3))
 
     def listed(self, rows: Iterable[Any]) -> None:
         self.add(*(lines(f"• {one}") for one in rows))

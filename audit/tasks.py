@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit import actors, clock, grants, people
+from audit import actors, clock, control_days, grants, people
 
 
 def end_roles() -> None:
@@ -15,3 +15,8 @@ def keep_people() -> None:
     """The users as the backups have them: what a killed process saved of a user and did not keep."""
     with actors.acting("worker", reason="people as they are stored", source="keep_people"):
         people.keep()
+
+
+def sum_up_controls() -> str:
+    """The days of the controls, of their hourly readings."""
+    return f"{control_days.sum_up()} days of controls"

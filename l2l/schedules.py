@@ -27,6 +27,7 @@ SCHEDULES = (
     Planned("what is due", "backups.tasks.look", 1, WORKER),
     Planned("locations are looked at", "backups.tasks.see_locations", 1, WORKER),
     Planned("controls are measured", "l2l.tasks.measure", 1, WORKER),
+    Planned("the controls' days are summed up", "audit.tasks.sum_up_controls", 10, WORKER),
     Planned("hot backups without a leader", "backups.tasks.ship_if_unled", 1, WORKER),
     Planned("roles whose time is over", "audit.tasks.end_roles", 5, WORKER),
     Planned("people as the backups have them", "audit.tasks.keep_people", 60, WORKER),

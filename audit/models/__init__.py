@@ -2,7 +2,7 @@
 their readings, the anchors, the reviews of access, the packs, the schema's versions."""
 
 from audit.models.anchors import Anchor, AnchoredHead
-from audit.models.controls import Alarm, ControlState, Reading, Telling
+from audit.models.controls import Alarm, ControlDay, ControlState, Reading, Telling
 from audit.models.evidence import Event, SignedHead
 from audit.models.findings import Finding
 from audit.models.grants import Grant
@@ -19,6 +19,7 @@ __all__ = [
     "AnchoredHead",
     "Attestation",
     "ChainHead",
+    "ControlDay",
     "ControlState",
     "Event",
     "EvidencePack",

@@ -55,6 +55,32 @@ class ControlState(models.Model):
         return f"{self.control} {self.state}"
 
 
+class ControlDay(models.Model):
+    """One day (UTC) of one control, summed up of its readings, so that a year is read in no time: bookkeeping, made anew from `Reading`.
+
+    `state` is the worst of the day; `kept`, `at_risk` and `broken` are hours. What is missing to 24 was not measured."""
+
+    id = models.BigAutoField(primary_key=True)
+    control = models.CharField(max_length=60)
+    day = models.DateField()
+    state = models.CharField(max_length=10, choices=STATES)
+    kept = models.PositiveSmallIntegerField(default=0)
+    at_risk = models.PositiveSmallIntegerField(default=0)
+    broken = models.PositiveSmallIntegerField(default=0)
+    least = models.FloatField(null=True)
+    most = models.FloatField(null=True)
+    figure = models.CharField(max_length=300, blank=True, help_text="Of the hour in which it stood worst, the last of them.")
+
+    class Meta:
+        default_permissions = ()
+        ordering = ("day", "control")
+        constraints = [models.UniqueConstraint(fields=("control", "day"), name="l2l_control_day_once")]
+        indexes = [models.Index(fields=("day",), name="l2l_control_day")]
+
+    def __str__(self) -> str:
+        return f"{self.control} {self.day} {self.state}"
+
+
 class Alarm(models.Model):
     """One thing that people are told of while it lasts: once by mail and once by the webhook, again when it gets worse, daily while it is
     broken, and once that it is over. Written by `l2l.alarms`.

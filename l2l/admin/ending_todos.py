@@ -48,12 +48,18 @@ def receipts_waiting(user: Any) -> list[Waiting] | None:
     ]
 
 
-def ending_todos(user: Any) -> Iterator[Todo]:
-    """For whoever may see ends of customers, of those customers that they may see. Read once: few customers end at a time."""
+def under_way(user: Any) -> list[DeletionRequest]:
+    """The ends that are not over, of those customers that the person may see. Read once: few customers end at a time."""
+    if not user.has_perm(SEES):
+        return []
+    found = DeletionRequest.objects.exclude(state__in=[one.value for one in ENDED]).select_related("customer", "newest_look")
+    return list(of_visible_customers(user, found, "customer").order_by("requested_at"))
+
+
+def ending_todos(user: Any, found: list[DeletionRequest]) -> Iterator[Todo]:
+    """For whoever may see ends of customers; `found` are those under way."""
     if not user.has_perm(SEES):
         return
-    under_way = DeletionRequest.objects.exclude(state__in=[one.value for one in ENDED]).select_related("customer", "newest_look")
-    found = list(of_visible_customers(user, under_way, "customer").order_by("requested_at"))
     yield from _overdue(found)
     yield from _stuck(found)
     yield from _not_asked_for(user)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
-from django.urls import reverse_lazy
+from django.urls import path, reverse_lazy
 from unfold.dataclasses import Favicon
 from unfold.sites import UnfoldAdminSite
 
@@ -18,7 +18,13 @@ ICON = "back_office/icon.svg"
 
 # Title of the group, then each page: title, icon, name of its address, right that shows it.
 PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
-    ("", [("Overview", "dashboard", "index", "")]),
+    (
+        "",
+        [
+            ("Overview", "dashboard", "index", ""),
+            ("My work", "work", "my_work", "l2l_subscriptions.hand_over_customer"),
+        ],
+    ),
     (
         "Customers",
         [
@@ -29,6 +35,12 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
                 "history_edu",
                 "l2l_subscriptions_termchangerequest_changelist",
                 "l2l_subscriptions.view_termchangerequest",
+            ),
+            (
+                "Compared with billing",
+                "compare_arrows",
+                "l2l_subscriptions_reconciliation_changelist",
+                "l2l_subscriptions.view_reconciliation",
             ),
             ("Ends of customers", "logout", "l2l_subscriptions_deletionrequest_changelist", "l2l_subscriptions.view_deletionrequest"),
             (
@@ -81,6 +93,8 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     (
         "Proof",
         [
+            ("Controls", "verified", "controls", "l2l_audit.view_controlstate"),
+            ("Alarms", "notifications_active", "l2l_audit_alarm_changelist", "l2l_audit.view_alarm"),
             ("Evidence packs", "folder_zip", "l2l_audit_evidencepack_changelist", "l2l_audit.view_evidencepack"),
             ("Findings", "assignment_late", "l2l_audit_finding_changelist", "l2l_audit.view_finding"),
             ("Verification", "fact_check", "l2l_backups_verificationpass_changelist", "l2l_backups.view_verificationpass"),
@@ -88,6 +102,8 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
             ("Unknown objects", "unknown_document", "l2l_backups_unknownobject_changelist", "l2l_backups.view_unknownobject"),
             ("Test restores", "science", "l2l_backups_testrestore_changelist", "l2l_backups.view_testrestore"),
             ("Tests owed", "event_repeat", "l2l_backups_testcell_changelist", "l2l_backups.view_testcell"),
+            ("Readings", "monitoring", "l2l_audit_reading_changelist", "l2l_subscriptions.view_all_customers"),
+            ("Anchors", "anchor", "l2l_audit_anchor_changelist", "l2l_audit.view_anchor"),
             ("Schema versions", "schema", "l2l_audit_schemaversion_changelist", "l2l_audit.view_schemaversion"),
         ],
     ),
@@ -134,10 +150,28 @@ class BackOfficeSite(UnfoldAdminSite):
             "site_favicons": [Favicon(href=static(ICON), rel="icon", type="image/svg+xml")],
         }
 
+    def get_urls(self) -> list[Any]:
+        from l2l.admin import controls, my_work
+
+        return [
+            path("controls/", self.admin_view(controls.every), name="controls"),
+            path("controls/<str:name>/", self.admin_view(controls.one), name="control"),
+            path("my-work/", self.admin_view(my_work.page), name="my_work"),
+            *super().get_urls(),
+        ]
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from l2l.admin.front import front_page
 
         return super().index(request, {**front_page(request.user), "title": "Overview", **(extra_context or {})})
+
+
+def right_of(address: str) -> str:
+    """The right that a page asks for, by the name of its address (`admin:...`): as the navigation has it, or of the rows that it lists."""
+    rights = {f"admin:{name}": right for _, pages in PAGES for _, _, name, right in pages}
+    listed, _, page = address.removeprefix("admin:").rpartition("_")
+    app, _, model = listed.rpartition("_")
+    return rights.get(address, f"{app}.view_{model}" if page == "changelist" else "")
 
 
 def environment_badge(request: HttpRequest) -> list[str] | None:

@@ -19,6 +19,7 @@ from audit.roles import ensure_roles
 from backups.models import BackupSet, Blob, Copy, ItemExport, Location, Run
 from subscriptions.models import Customer, DataRecord, Export, Link, Subscription, UploadedContent
 from subscriptions.onboarding import add_customer
+from tests.admin.measured import fourteen, measured  # noqa: F401  (fixtures)
 
 PDF = b"%PDF-1.4 the first version"
 ROLES = {
@@ -160,7 +161,7 @@ def foreign(belongings: Callable[..., Belongings]) -> Belongings:
 
 APPS = {
     "auth": ("user", "group"),
-    "l2l_audit": ("grant", "event"),
+    "l2l_audit": ("grant", "event", "finding", "alarm", "reading", "anchor"),
     "l2l_backups": (
         "location",
         "backupset",

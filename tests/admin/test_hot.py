@@ -91,7 +91,7 @@ def test_all_is_well(seen: Seen, places: dict[str, Location]) -> None:
     assert "Leads one:1:1" in words(page) and "Stand by two:2:2" in words(page)
     assert "data-refresh" in page.content.decode()
     front = seen("olga", "/")
-    assert "Would be lost now nothing every change is durable offsite" in words(front)
+    assert "Would be lost now Hot backups nothing every change is durable offsite" in words(front)
     assert "Hot backups" not in {todo.label for todo in front.context["todos"]}
 
 
