@@ -160,6 +160,8 @@ def _unlike_evidence() -> Iterator[str]:
 
 def _evidence() -> Iterator[tuple[date, Head]]:
     """Where the evidence trail stood, as each anchor says; of one whose document was cut up the signature tells already."""
+    day: date
+    document: Any
     for day, document in Anchor.objects.order_by("day").values_list("day", "document").iterator(chunk_size=500):
         try:
             yield day, Head(document["evidence"]["number"], document["evidence"]["digest"])

@@ -8,7 +8,9 @@ class L2LConfig(AppConfig):
     verbose_name = "Back office"
 
     def ready(self) -> None:
-        from l2l import checks  # noqa: F401  (registers them)
+        from l2l import checks, controls  # noqa: F401  (registers them)
+
+        controls.register()
 
 
 class BackOfficeAdminConfig(admin_apps.AdminConfig):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core import checks
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -23,6 +24,7 @@ from backups.keys import drilling
 from backups.models import EscrowDrill
 from backups.stores.contract import StoreRefused
 from backups.stores.urls import open_store
+from l2l.alarms import webhook
 
 MAIL_TLS = ("starttls", "tls", "none")
 # Seconds between the last moment at which a task may end and the one at which the queue gives it to another worker.
@@ -40,14 +42,14 @@ WANTED_PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "
 
 @checks.register()
 def check_settings(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    rules = (_zone, _locations, _offsite, _database, _sample_in_production, _set_clock, _queue, _mail)
+    rules = (_zone, _locations, _offsite, _database, _sample_in_production, _set_clock, _queue, _mail, _alarms, _metrics)
     return [message for rule in rules for message in rule()]
 
 
 @checks.register(deploy=True)
 def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     """What only matters where real customers' data is kept."""
-    return [*_keys(), *_key_files(), *_kit_left_behind(), *_https(), *_reminders()]
+    return [*_keys(), *_key_files(), *_kit_left_behind(), *_https(), *_reminders(), *_told()]
 
 
 def _zone() -> Iterator[checks.CheckMessage]:
@@ -123,9 +125,48 @@ def _mail() -> Iterator[checks.CheckMessage]:
         yield checks.Error(f"L2L_MAIL_TLS is {settings.L2L_MAIL_TLS!r}", hint=f"Use {', '.join(MAIL_TLS)}.", id="l2l.E012")
     if settings.EMAIL_HOST and not settings.DEFAULT_FROM_EMAIL:
         yield checks.Error("L2L_MAIL_HOST is set, and no sender", hint="Set L2L_MAIL_FROM to an address that you read.", id="l2l.E013")
-    path = Path(os.environ.get("L2L_MAIL_PASSWORD_FILE", ""))
+    yield from _secret_file("L2L_MAIL_PASSWORD_FILE")
+
+
+def _secret_file(setting: str) -> Iterator[checks.CheckMessage]:
+    path = Path(os.environ.get(setting, ""))
     if path.name and path.stat().st_mode & 0o077:
         yield checks.Error(f"{path} can be read by others", hint=f"Make it yours alone: chmod 600 {path}", id="l2l.E014")
+
+
+def _alarms() -> Iterator[checks.CheckMessage]:
+    """Who is told, and how."""
+    for setting in ("L2L_ALARMS_TO", "L2L_DIGEST_TO", "L2L_AUDITOR_ADDRESS"):
+        value = getattr(settings, setting)
+        yield from _addresses(setting, [value] if isinstance(value, str) and value else value)
+    if settings.L2L_ALARMS_WEBHOOK and (wrong := webhook.problem_with(settings.L2L_ALARMS_WEBHOOK)):
+        yield checks.Error(f"L2L_ALARMS_WEBHOOK: {wrong}", hint="Name an https:// address, or http:// on this machine.", id="l2l.E016")
+    yield from _short("L2L_ALARMS_WEBHOOK_SECRET")
+    yield from _secret_file("L2L_ALARMS_WEBHOOK_SECRET_FILE")
+
+
+def _addresses(setting: str, addresses: Iterable[str]) -> Iterator[checks.CheckMessage]:
+    for address in addresses:
+        try:
+            validate_email(address)
+        except ValidationError:
+            yield checks.Error(
+                f"{setting} holds {address!r}, which is no address",
+                hint="Write them as ops@example.org, separated by commas.",
+                id="l2l.E015",
+            )
+
+
+def _metrics() -> Iterator[checks.CheckMessage]:
+    yield from _short("L2L_METRICS_TOKEN")
+    yield from _secret_file("L2L_METRICS_TOKEN_FILE")
+
+
+def _short(setting: str) -> Iterator[checks.CheckMessage]:
+    if 0 < len(getattr(settings, setting)) < webhook.LEAST_SECRET:
+        yield checks.Error(
+            f"{setting} is shorter than {webhook.LEAST_SECRET} characters", hint="Make one: openssl rand -hex 32.", id="l2l.E017"
+        )
 
 
 def _reminders() -> Iterator[checks.CheckMessage]:
@@ -134,6 +175,27 @@ def _reminders() -> Iterator[checks.CheckMessage]:
             "Customers are not reminded of the receipt of their data by mail, or without a link",
             hint="Set L2L_MAIL_HOST, L2L_MAIL_FROM and L2L_ADDRESS (.env.example); else remind by hand when the page says so.",
             id="l2l.W009",
+        )
+
+
+def _told() -> Iterator[checks.CheckMessage]:
+    if not (settings.EMAIL_HOST and settings.L2L_ALARMS_TO) and not settings.L2L_ALARMS_WEBHOOK:
+        yield checks.Warning(
+            "Alarms reach nobody: they stand in the worker's output alone",
+            hint="Set L2L_MAIL_HOST, L2L_MAIL_FROM and L2L_ALARMS_TO, or L2L_ALARMS_WEBHOOK (.env.example).",
+            id="l2l.W010",
+        )
+    if settings.L2L_ALARMS_WEBHOOK and not settings.L2L_ALARMS_WEBHOOK_SECRET:
+        yield checks.Warning(
+            "The webhook's messages are not signed: anybody could send its receiver such a message",
+            hint="Set L2L_ALARMS_WEBHOOK_SECRET, or L2L_ALARMS_WEBHOOK_SECRET_FILE.",
+            id="l2l.W011",
+        )
+    if not (settings.EMAIL_HOST and settings.L2L_AUDITOR_ADDRESS):
+        yield checks.Warning(
+            "The heads over all chains leave the house to nobody: who holds the database and the signing key could rewrite both",
+            hint="Set L2L_AUDITOR_ADDRESS to somebody outside, and L2L_MAIL_HOST (docs/operations.md, 'Anchors').",
+            id="l2l.W012",
         )
 
 

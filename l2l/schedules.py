@@ -34,6 +34,8 @@ SCHEDULES = (
     Planned("agreed terms that begin", "subscriptions.tasks.begin_terms", 60, WORKER),
     Planned("ends of customers begin", "subscriptions.tasks.open_ends", 60, WORKER),
     Planned("ends of customers are reminded of", "l2l.tasks.look_at_ends", 60, WORKER),
+    Planned("alarms are raised, ended and told", "l2l.tasks.look_at_alarms", 1, WORKER),
+    Planned("the weekly digest", "l2l.tasks.send_digest", 5, WORKER),
     Planned("access is reviewed each quarter", "l2l.tasks.look_at_access", 24 * 60, WORKER),
     Planned("what is stored is read again", "backups.tasks.verify", 10, WORKER),
     Planned("the evidence trail is signed", "backups.tasks.sign_evidence", 60, WORKER),

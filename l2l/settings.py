@@ -56,6 +56,8 @@ ALLOWED_HOSTS = env.list("L2L_HOSTS", default=["localhost", "127.0.0.1", "[::1]"
 CSRF_TRUSTED_ORIGINS = env.list("L2L_ORIGINS", default=[])
 HTTPS = env.bool("L2L_HTTPS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+# Probes come from beside the process, without TLS.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("L2L_BEHIND_PROXY", False) else None
@@ -185,7 +187,8 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
 
-# Reminders to customers. Without a host nothing is sent, and the page of the request says to remind by hand.
+# Reminders to customers, alarms and digests. Without a host no customer is reminded, and the page of the request says to remind by hand;
+# alarms and digests are written to the worker's output then (`l2l/staff_mail.py`).
 EMAIL_HOST = env.str("L2L_MAIL_HOST", "")
 L2L_MAIL_TLS = env.str("L2L_MAIL_TLS", "starttls")
 EMAIL_USE_TLS, EMAIL_USE_SSL = L2L_MAIL_TLS == "starttls", L2L_MAIL_TLS == "tls"
@@ -194,6 +197,15 @@ EMAIL_HOST_USER = env.str("L2L_MAIL_USER", "")
 EMAIL_HOST_PASSWORD = secret(env.str("L2L_MAIL_PASSWORD", ""), env.str("L2L_MAIL_PASSWORD_FILE", ""))
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = env.str("L2L_MAIL_FROM", "")
+L2L_ALARMS_TO = env.list("L2L_ALARMS_TO", default=[])
+L2L_ALARMS_WEBHOOK = env.str("L2L_ALARMS_WEBHOOK", "")
+L2L_ALARMS_WEBHOOK_SECRET = secret(env.str("L2L_ALARMS_WEBHOOK_SECRET", ""), env.str("L2L_ALARMS_WEBHOOK_SECRET_FILE", ""))
+L2L_DIGEST_TO = env.list("L2L_DIGEST_TO", default=L2L_ALARMS_TO)
+# Somebody outside, who keeps the signed heads over all chains.
+L2L_AUDITOR_ADDRESS = env.str("L2L_AUDITOR_ADDRESS", "")
+
+# For whoever reads /metrics; without one that address answers 404.
+L2L_METRICS_TOKEN = secret(env.str("L2L_METRICS_TOKEN", ""), env.str("L2L_METRICS_TOKEN_FILE", ""))
 
 SIMPLE_HISTORY_HISTORY_CHANGE_REASON_USE_TEXT_FIELD = True
 SIMPLE_HISTORY_REVERT_DISABLED = True
@@ -231,9 +243,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"()": "l2l.door.masking.MaskedLinks", "fmt": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "filters": {"probes": {"()": "l2l.quiet_probes.Unlogged"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.str("L2L_LOG_LEVEL", "INFO")},
-    "loggers": {"django-q": {"level": env.str("L2L_LOG_LEVEL", "WARNING")}},  # else three lines a task
+    "loggers": {
+        "django-q": {"level": env.str("L2L_LOG_LEVEL", "WARNING")},  # else three lines a task
+        "django.request": {"filters": ["probes"]},
+    },
 }
 
 UNFOLD = {

@@ -10,6 +10,8 @@ from backups import vault as vaults
 from backups.queueing import WORKER
 from l2l import mail
 from l2l.access import locations_in_force
+from l2l.alarms import looking, telling
+from l2l.digest import sending
 from l2l.evidence import asking
 from subscriptions.ending import notices
 
@@ -20,6 +22,27 @@ def look_at_ends() -> str:
         done = notices.look(mail.remind, clock.now())
     unsent = sum(1 for one in done if one.trouble)
     return f"{len(done)} noted, {unsent} not sent"
+
+
+def look_at_alarms() -> str:
+    """Alarms are raised and ended as things stand, and told: every minute, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    now = clock.now()
+    with actors.acting("worker", reason="what is not as promised is told", source="look_at_alarms"):
+        changed = looking.look(now)
+        told = telling.tell(now)
+    heartbeats.beat(WORKER)
+    ways = "; ".join(f"{way}: {why or 'told'}" for way, why in sorted(told.items()))
+    return f"{len(changed)} changed" + (f"; {ways}" if ways else "")
+
+
+def send_digest() -> str:
+    """The week's digest, and the signed heads for somebody outside, when they are due: every few minutes, in the worker cluster."""
+    heartbeats.beat(WORKER)
+    with actors.acting("worker", reason="the weekly digest", source="send_digest"):
+        sent = sending.send_due(clock.now())
+    heartbeats.beat(WORKER)
+    return "; ".join(f"{way}: {why or 'sent'}" for way, why in sorted(sent.items())) or "none is due"
 
 
 def measure() -> str:

@@ -33,6 +33,12 @@ def test_env_example_names_every_setting_and_nothing_else() -> None:
         ("L2L_LOCATIONS", "primary=file:///only", "l2l.W001"),
         ("L2L_OFFSITE", [], "l2l.W002"),
         ("L2L_OFFSITE", ["elsewhere"], "l2l.E004"),
+        ("L2L_ALARMS_TO", ["ops@example.org", "not an address"], "l2l.E015"),
+        ("L2L_DIGEST_TO", ["ops"], "l2l.E015"),
+        ("L2L_AUDITOR_ADDRESS", "auditor", "l2l.E015"),
+        ("L2L_ALARMS_WEBHOOK", "http://alerts.example.org/x", "l2l.E016"),
+        ("L2L_ALARMS_WEBHOOK_SECRET", "short", "l2l.E017"),
+        ("L2L_METRICS_TOKEN", "short", "l2l.E017"),
     ],
 )
 def test_a_wrong_setting_is_said_with_its_id_and_a_hint(settings: Any, setting: str, value: Any, ident: str) -> None:
@@ -102,3 +108,27 @@ def test_sqlite_without_its_options_is_refused() -> None:
 
     with pytest.raises(ImproperlyConfigured, match="journal_mode"):
         checks.assert_sqlite_options(None, connection=Unsafe())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("setting", ["L2L_MAIL_PASSWORD_FILE", "L2L_ALARMS_WEBHOOK_SECRET_FILE", "L2L_METRICS_TOKEN_FILE"])
+def test_a_secret_that_others_can_read_is_refused(setting: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("s" * 40)
+    monkeypatch.setenv(setting, str(path))
+    path.chmod(0o644)
+    assert "l2l.E014" in {message.id for message in checks.check_settings(None)}
+    path.chmod(0o600)
+    assert "l2l.E014" not in {message.id for message in checks.check_settings(None)}
+
+
+def test_alarms_that_reach_nobody_and_heads_that_stay_in_the_house_are_said_at_deployment(settings: Any) -> None:
+    def told() -> set[Any]:
+        return {message.id for message in checks.check_deployment(None)} & {"l2l.W010", "l2l.W011", "l2l.W012"}
+
+    settings.EMAIL_HOST, settings.L2L_ALARMS_WEBHOOK, settings.L2L_ALARMS_WEBHOOK_SECRET = "", "", ""
+    assert told() == {"l2l.W010", "l2l.W012"}
+    settings.L2L_ALARMS_WEBHOOK = "https://alerts.example.org/x"
+    assert told() == {"l2l.W011", "l2l.W012"}
+    settings.EMAIL_HOST, settings.L2L_ALARMS_TO, settings.L2L_AUDITOR_ADDRESS = "mail", ["a@example.org"], "b@example.org"
+    settings.L2L_ALARMS_WEBHOOK_SECRET = "s" * 40
+    assert told() == set()

@@ -52,6 +52,17 @@ def test_by_horizon(aged: Any, acme2: Any) -> None:
 
 
 @pytest.mark.django_db
+def test_when_the_first_one_goes(aged: Any, acme2: Any) -> None:
+    today = NOW.date()
+    assert past_term.first_to_go(aged, today, Rule.AGREED_TERM) == date(2026, 3, 10)
+    assert past_term.first_to_go(aged, today, Rule.TWENTY_YEARS) is None
+    assert past_term.first_to_go(acme2, today, Rule.TWENTY_YEARS) == date(2021, 1, 2)
+    DataRecord.objects.filter(reference__in=("past", "last day")).tracked_delete()
+    assert past_term.first_to_go(aged, today, Rule.AGREED_TERM) is None
+    assert past_term.first_to_go(aged, today + timedelta(days=90), Rule.AGREED_TERM) == date(2026, 4, 9)
+
+
+@pytest.mark.django_db
 def test_a_change_begins_the_term_anew_and_a_deletion_is_one(aged: Any, settings: Any) -> None:
     with at(settings, "2016-03-09T13:00:00+00:00"):
         record(aged, "deleted").delete()

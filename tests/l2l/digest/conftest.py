@@ -1,0 +1,3 @@
+from tests.l2l.alarms.conftest import minutes
+
+__all__ = ["minutes"]
