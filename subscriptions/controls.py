@@ -170,7 +170,7 @@ CONTROLS = (
         threshold="At risk: never compared, or not for 35 days. Broken: the newest comparison found a difference.",
         unit="differences",
         measure=measure_reconciled,
-        evidence="admin:l2l_subscriptions_customer_changelist",
+        evidence="admin:l2l_subscriptions_reconciliation_changelist",
         populations=("reconciliations", "customers"),
     ),
     Control(

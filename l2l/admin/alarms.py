@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from audit import canonical, controls
 from audit.admin import BackOfficeAdmin, UncountedPaginator, code, display, moment, short_digest
@@ -53,7 +53,7 @@ class AlarmAdmin(BackOfficeAdmin):
     ordering = ("-raised_at", "-pk")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        when = (moment("raised_at", "raised"), moment("ended_at", "over", never="not yet"))
+        when = (moment("raised_at", "raised"), moment("worse_at", "at risk, then broken"), moment("ended_at", "over", never="not yet"))
         told = tuple(moment(field, label, never="not yet") for field, label in TOLD)
         about = ("about", "subject", "standing", *when)
         if not request.user.has_perm(SEES_FIGURES):
@@ -136,7 +136,10 @@ class ReadingAdmin(BackOfficeAdmin):
 
     @display(description="what the controls came to")
     def every(self, reading: Reading) -> str:
-        return code(canonical.dumps(reading.controls))
+        """A line for each: how it stood, the figure, and what was amiss."""
+        named = sorted(reading.controls.items())
+        lines = ((name, " · ".join(told[part] for part in ("state", "figure", "why", "trouble") if told.get(part))) for name, told in named)
+        return format_html_join("\n", "<p><strong>{}</strong>: {}</p>", lines)
 
 
 @admin.register(Anchor)

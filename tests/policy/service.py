@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import audit
-from audit import evidence, measuring
+from audit import anchoring, evidence, measuring
 from audit.models import ControlState, Finding, Reading
 from audit.promises import Standing
 from backups import runs
@@ -32,6 +32,7 @@ class Service:
         """Every promise as it stands, after the worker measured all along."""
         with audit.acting("worker", reason="a test", source="policy"):
             evidence.sign_head(self.vault.signer, self.clock())
+            anchoring.make(self.vault.signer, day=self.clock().date(), timeline=1, now=self.clock())
             self._keep_measured()
             if self.ships:
                 self._lead()
