@@ -18,7 +18,7 @@ from l2l.evidence.packing import Unfinished
 from l2l.evidence.verify_evidence import answers
 from l2l.evidence.writing import Listed
 
-BACKED_UP, TESTED, KEPT, DESTROYED = range(4)
+BACKED_UP, TESTED, KEPT, DESTROYED, CONTROLLED = range(5)
 MOST_EXCEPTIONS = 60
 
 
@@ -48,7 +48,7 @@ CRITERIA = (
     Criterion("CC6.2", "Access is given when it is authorised, and taken away."),
     Criterion("CC6.3", "Access follows from roles; no one person can do alone what destroys."),
     Criterion("CC6.5", "Protection ends only when data can no longer be read.", (DESTROYED,)),
-    Criterion("CC7", "Deviations are seen, judged, answered and mended."),
+    Criterion("CC7", "Deviations are seen, judged, answered and mended.", (CONTROLLED,)),
 )
 
 Answer = tuple[str, str, list[str]]
@@ -124,10 +124,10 @@ def _controls(numbers: set[str], stood: Mapping[str, Counter[str]]) -> list[tupl
 
 
 def _stood(said: Unfinished) -> dict[str, Counter[str]]:
-    """Of each control in how many hours it was kept, at risk, broken."""
+    """Of each control in how many hours it was kept, at risk, broken, each hour by its worst minute."""
     stood: dict[str, Counter[str]] = {}
     for row in said.rows("controls/readings.csv"):
-        stood.setdefault(row["control"], Counter())[row["state"]] += 1
+        stood.setdefault(row["control"], Counter())[row["worst"]] += 1
     return stood
 
 

@@ -520,6 +520,7 @@ def answers(pack):
     yield tested(pack)
     yield kept(pack)
     yield destroyed(pack)
+    yield controlled(pack)
 
 
 def backed_up(pack):
@@ -649,6 +650,23 @@ def destroyed(pack):
             exceptions.append("%s: the receipt is about another package" % row["code"])
     counts = ", ".join("%d %s" % (count, state) for state, count in sorted(states.items())) or "none"
     return "Was the data of each customer that ended returned, and destroyed in time?", "Ends of customers: %s." % counts, exceptions
+
+
+def controlled(pack):
+    """Each control by its worst minute in each hour; an hour that nobody measured is an exception too."""
+    hours, bad, measured = {}, {}, set()
+    for row in pack.rows("controls/readings.csv"):
+        measured.add(row["hour"])
+        hours[row["control"]] = hours.get(row["control"], 0) + 1
+        if row["worst"] == "broken":
+            bad.setdefault(row["control"], []).append(row["hour"])
+    exceptions = ["%s: broken in %d of %d hours, first %s" % (name, len(bad[name]), hours[name], bad[name][0]) for name in sorted(bad)]
+    exceptions += ["%s hours without a reading from %s on" % (row["hours"], row["from"]) for row in pack.rows("controls/gaps.csv")]
+    opened, still = 0, 0
+    for row in pack.population("deviations"):
+        opened, still = opened + 1, still + (not row["closed_at"])
+    said = "%d controls, read in %d hours. %d findings were open in the period, %d still are." % (len(hours), len(measured), opened, still)
+    return "Were the promises watched all the time, and which control was broken?", said, exceptions
 
 
 def verify(file, trusted):

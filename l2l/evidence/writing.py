@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from heapq import nsmallest
@@ -15,7 +15,7 @@ from django.db.models import Max, Min
 
 from audit import canonical
 from audit.models import Anchor, Event, Reading, SignedHead
-from audit.population_sql import As, plain, statement
+from audit.population_sql import As, count, plain, statement
 from audit.populations import Period, Population, Reconciled
 from backups.errors import BackupError
 from l2l.evidence.verify_evidence import APART, rank, sample_size
@@ -23,7 +23,7 @@ from l2l.evidence.verify_evidence import APART, rank, sample_size
 HOUR = timedelta(hours=1)
 ROWS_A_PIECE = 500
 EVENT_COLUMNS = ("number", "event", "at", "actor", "actor_id", "source", "subject", "customer", "facts", "salt", "leaf", "digest")
-READING_COLUMNS = ("hour", "measured_at", "control", "state", "figure", "value", "threshold", "why", "software")
+READING_COLUMNS = ("hour", "measured_at", "control", "state", "worst", "figure", "value", "threshold", "why", "trouble", "software")
 CHANGE_COLUMNS = ("hour", "control", "before", "after", "figure", "why")
 
 
@@ -86,7 +86,9 @@ class Listed:
         return [key for _, key in self._ranked[: sample_size(self.count)]]
 
     def reconcile(self) -> None:
-        self.reconciled = self.population.reconcile(self.period)
+        counted = count(self.population.filter, self.period)
+        said = Reconciled("what the database counts by the same condition = rows", counted, self.count)
+        self.reconciled = [said, *self.population.reconcile(self.period)]
 
     @property
     def unreconciled(self) -> list[Reconciled]:
@@ -120,17 +122,23 @@ def readings(period: Period) -> Iterator[tuple[Any, ...]]:
                 plain(one.hour, As.TIME),
                 plain(one.at, As.TIME),
                 name,
-                *(said.get(field, "") if said.get(field) is not None else "" for field in ("state", "figure", "value", "threshold", "why")),
+                *(_told(said, field) for field in READING_COLUMNS[3:-1]),
                 one.software,
             )
 
 
+def _told(said: Mapping[str, Any], field: str) -> Any:
+    """One field of what was read; the worst state of an hour is its state where nothing else was noted."""
+    value = said.get(field) or said.get("state") if field == "worst" else said.get(field)
+    return "" if value is None else value
+
+
 def changes(period: Period) -> Iterator[tuple[Any, ...]]:
-    """Where a control stood otherwise than in the reading before."""
+    """Where a control stood otherwise, at its worst, than in the reading before."""
     before: dict[str, str] = {}
     for one in _hours(period):
         for name, said in sorted(one.controls.items()):
-            state = str(said.get("state", ""))
+            state = _told(said, "worst")
             if before.get(name, state) != state or name not in before:
                 yield plain(one.hour, As.TIME), name, before.get(name, ""), state, said.get("figure", ""), said.get("why", "")
             before[name] = state

@@ -19,6 +19,7 @@ from audit import clock as clocks
 from audit.models import Reading, Stream
 from backups import runs
 from backups.models import Run, TestRestore
+from backups.prune import carrying_out as pruning
 from backups.test_restores import orders, sign_off
 from backups.test_restores.carrying_out import carry_out
 from backups.vault import Vault
@@ -104,6 +105,7 @@ def life(
         assert looked(vault).troubles == {}
         late = _late_night(vault, clock, acme2)
         failed = _tests(vault, clock, folders, acme2, people["rita"])
+        pruning.carry_out(vault)  # weeks and months that are over are decided
         reading = {"state": "kept", "figure": "0 of 2", "value": 0, "threshold": "1", "why": ""}
         hour = clock.now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
         Reading.objects.create(hour=hour, at=hour, controls={"nights": reading}, software="test")

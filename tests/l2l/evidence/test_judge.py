@@ -53,14 +53,16 @@ def opened(pack: Pack) -> zipfile.ZipFile:
 def test_the_auditors_questions_are_answered_from_the_pack_alone(pack: Pack, tmp_path: Path) -> None:
     status, said = verified(pack, tmp_path / "auditor", "--questions")
     assert (said["wrong"], said["unreconciled"], status) == ([], [], 0)
-    backed_up, tested, kept, destroyed = said["questions"]
+    backed_up, tested, kept, destroyed, controlled = said["questions"]
     assert f"acme2, night of {pack.missed}: missed (missed after 0 attempts)" in backed_up["exceptions"]
     assert any(one.startswith(f"acme2, night of {pack.late}: late") for one in backed_up["exceptions"])
     assert "2 filled, 2 late" in backed_up["answer"], "acme2 and the system, each one night"
     assert [one for one in tested["exceptions"] if f"test {pack.failed} " in one]
     assert "3 tests were made, 1 failed, 1 are not signed off" in tested["answer"]
+    assert controlled["answer"].startswith("1 controls, read in 1 hours.")
+    assert all("hours without a reading" in one for one in controlled["exceptions"]) and controlled["exceptions"]
     assert (destroyed["exceptions"], destroyed["answer"]) == ([], "Ends of customers: 1 destroyed.")
-    assert kept["exceptions"] == []
+    assert [one for one in kept["exceptions"] if "nothing was chosen" in one or "let go on" in one] == []
 
 
 def test_nothing_of_a_customers_content_is_in_it(pack: Pack) -> None:
