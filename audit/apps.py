@@ -25,8 +25,9 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit trail"
 
     def ready(self) -> None:
-        from audit import access, checks, own_controls, people  # noqa: F401  (registers them)
+        from audit import access, checks, listings, own_controls, people  # noqa: F401  (registers them)
 
+        listings.register()
         post_migrate.connect(ensure_system_stream, sender=self)
         post_migrate.connect(guard_evidence, sender=self)
         own_controls.register()

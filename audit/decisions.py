@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from unfold.widgets import INPUT_CLASSES, UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget
@@ -88,7 +89,7 @@ def decide(
         try:
             told = act(form.cleaned_data)
         except expected as refusal:
-            form.add_error(None, refusal_text(refusal))
+            form.add_error(None, refusal.messages if isinstance(refusal, ValidationError) else refusal_text(refusal))
         else:
             messages.success(request, told)
             return redirect(decision.back)

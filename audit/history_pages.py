@@ -94,7 +94,7 @@ def newest_version(instance: models.Model) -> int | None:
 
 def entries(model: type[models.Model], newest_first: Sequence[Any], older: Any | None) -> list[Entry]:
     """The rows in words, each compared with the one before it; `older` is the row before the last of them."""
-    names = _names(model, [*newest_first, *([older] if older else [])])
+    names = names_of(model, [*newest_first, *([older] if older else [])])
     pairs = zip(newest_first, [*newest_first[1:], older], strict=True)
     kept = _kept(model, [row.history_id for row in newest_first])
     return [_entry(model, row, before, names, kept.get(row.history_id)) for row, before in pairs]
@@ -109,21 +109,21 @@ def _kept(model: type[models.Model], history_ids: Sequence[int]) -> dict[int, Ke
 
 def values_of(model: type[models.Model], row: Any) -> list[Change]:
     """Every value of one version, in full."""
-    return [Change(label, None, text) for label, text in _texts(model, row, _names(model, [row]), limit=None)]
+    return [Change(label, None, text) for label, text in _texts(model, row, names_of(model, [row]), limit=None)]
 
 
 def differences(model: type[models.Model], before: Any, after: Any) -> list[Change]:
     """What differs between two versions, which need not be stored."""
-    names = _names(model, [before, after])
-    return [change for field in _fields(model) for change in _field_changes(field, before, after, names)]
+    names = names_of(model, [before, after])
+    return [change for field in shown_fields(model) for change in _field_changes(field, before, after, names)]
 
 
 def files_of(model: type[models.Model], row: Any) -> list[StoredVersion]:
     """The stored files that a history row (or a live row) names."""
     return [
-        StoredVersion(field.name, _label(field), getattr(row, field.size_field))
+        StoredVersion(field.name, label_of(field), getattr(row, field.size_field))
         for field in registry.of(model).files
-        if _file_name(getattr(row, field.attname))
+        if file_name(getattr(row, field.attname))
     ]
 
 
@@ -136,40 +136,40 @@ def _changes(model: type[models.Model], row: Any, before: Any | None, names: Nam
         return []
     if row.history_type == "+" or before is None:
         return [Change(label, None, text) for label, text in _texts(model, row, names, limit=SHORT) if text != NOTHING]
-    return [change for field in _fields(model) for change in _field_changes(field, before, row, names)]
+    return [change for field in shown_fields(model) for change in _field_changes(field, before, row, names)]
 
 
 def _field_changes(field: models.Field, before: Any, row: Any, names: Names) -> Iterable[Change]:
     old, new = getattr(before, field.attname), getattr(row, field.attname)
     if isinstance(field, TrackedFileField):
-        if _file_name(old) != _file_name(new):
-            yield Change(_label(field), _file_text(field, before), _file_text(field, row))
+        if file_name(old) != file_name(new):
+            yield Change(label_of(field), _file_text(field, before), _file_text(field, row))
     elif old == new:
         return
     elif isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}, key=str):
             if key not in old or key not in new or canonical.dumps(old[key]) != canonical.dumps(new[key]):
-                yield Change(f"{_label(field)}: {key}", json_words(old.get(key, ABSENT)), json_words(new.get(key, ABSENT)))
+                yield Change(f"{label_of(field)}: {key}", json_words(old.get(key, ABSENT)), json_words(new.get(key, ABSENT)))
     else:
-        yield Change(_label(field), _text(field, before, names, SHORT), _text(field, row, names, SHORT))
+        yield Change(label_of(field), _text(field, before, names, SHORT), _text(field, row, names, SHORT))
 
 
 def _texts(model: type[models.Model], row: Any, names: Names, *, limit: int | None) -> Iterable[tuple[str, str]]:
-    for field in _fields(model):
+    for field in shown_fields(model):
         value = getattr(row, field.attname)
         if isinstance(value, dict) and rows.kind_of(field) == "json":
-            yield from ((f"{_label(field)}: {key}", json_words(one, limit)) for key, one in value.items())
+            yield from ((f"{label_of(field)}: {key}", json_words(one, limit)) for key, one in value.items())
         else:
-            yield _label(field), _text(field, row, names, limit)
+            yield label_of(field), _text(field, row, names, limit)
 
 
-def _fields(model: type[models.Model]) -> list[Any]:
+def shown_fields(model: type[models.Model]) -> list[Any]:
     """What people want to read: not the key, nor the columns that say a file's digest and size, which stand with the file."""
     beside_files = {name for field in registry.of(model).files for name in (field.digest_field, field.size_field)}
     return [field for field in model._meta.concrete_fields if not field.primary_key and field.name not in beside_files]
 
 
-def _label(field: models.Field) -> str:
+def label_of(field: models.Field) -> str:
     return capfirst(str(field.verbose_name))
 
 
@@ -181,10 +181,10 @@ def _text(field: Any, row: Any, names: Names, limit: int | None) -> str:
         value = names[field.name].get(value, value)
     elif field.choices:
         value = dict(field.flatchoices).get(value, value)
-    return _shortened(_plain(value), limit)
+    return _shortened(plain(value), limit)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     if value is None or value == "":
         return NOTHING
     if isinstance(value, bool):
@@ -200,27 +200,27 @@ def _plain(value: Any) -> str:
 
 def json_words(value: Any, limit: int | None = SHORT) -> str:
     """A value of a record's data as people read it."""
-    return _shortened(value if isinstance(value, str) and value else _plain(value), limit)
+    return _shortened(value if isinstance(value, str) and value else plain(value), limit)
 
 
 def _shortened(text: str, limit: int | None) -> str:
     return Truncator(text).chars(limit) if limit else text
 
 
-def _file_name(value: Any) -> str:
+def file_name(value: Any) -> str:
     return str(getattr(value, "name", value) or "")
 
 
 def _file_text(field: TrackedFileField, row: Any) -> str:
-    if not _file_name(getattr(row, field.attname)):
+    if not file_name(getattr(row, field.attname)):
         return NOTHING
     return f"{sizes.in_units(getattr(row, field.size_field))}, SHA-256 {getattr(row, field.digest_field)[:DIGEST_DIGITS]}…"
 
 
-def _names(model: type[models.Model], versions: Sequence[Any]) -> Names:
+def names_of(model: type[models.Model], versions: Sequence[Any]) -> Names:
     """One query for each foreign key, whatever the number of versions."""
     found: Names = {}
-    for field in _fields(model):
+    for field in shown_fields(model):
         if field.is_relation:
             keys = {getattr(row, field.attname) for row in versions} - {None}
             found[field.name] = {one.pk: str(one) for one in field.related_model._base_manager.filter(pk__in=keys)} if keys else {}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.utils.timezone import localdate
@@ -13,7 +14,8 @@ from django.utils.timezone import localdate
 from audit import chain, controls, findings, grants
 from audit.chain import Head
 from audit.controls import Control, Flaw, Measured, counted, judged
-from audit.models import Event, Grant, Reading, SignedHead
+from audit.events import Event as Told
+from audit.models import Event, Grant, Reading, SignedHead, Telling
 from audit.moments import in_utc, span
 from audit.promises import Standing
 from audit.two_person import TwoPersonRequest
@@ -27,7 +29,9 @@ SIGNED_WITHIN, SIGNED_AT_LAST = timedelta(hours=2), timedelta(hours=24)
 RECOMPUTED = 200
 WATCHED_BACK = timedelta(days=7)
 MOST_MISSING = 24
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+# The digest is weekly.
+ANCHORED_WITHIN = timedelta(days=8)
 VERY_LATE = timedelta(days=30)
 TELL = "Find out who did that and how; manage.py verify_audit names what does not fit."
 
@@ -187,6 +191,23 @@ def measure_findings(now: datetime) -> Measured:
     return judged(figure, flaws if late else (), late)
 
 
+def measure_anchor(now: datetime) -> Measured:
+    """When the day's head over all chains last went to somebody outside, where `L2L_AUDITOR_ADDRESS` names somebody."""
+    if not getattr(settings, "L2L_AUDITOR_ADDRESS", ""):
+        return judged("no auditor's address is set: the heads stay here")
+    sent = Event.objects.filter(event=Told.ANCHORED.value).order_by("-number").values_list("at", flat=True).first()
+    since = sent or Telling.objects.filter(pk="anchor").values_list("since", flat=True).first()
+    if since is None:
+        return judged("the first head over all chains goes with the next digest")
+    age = max(now - since, timedelta())
+    figure = f"the head over all chains was sent {span(age)} ago" if sent else "no head over all chains was sent yet"
+    if age <= ANCHORED_WITHIN:
+        return judged(figure, value=age / DAY)
+    text = f"Nothing was sent to the auditor since {in_utc(since)}."
+    state = Standing.BROKEN if age > 2 * ANCHORED_WITHIN else Standing.AT_RISK
+    return judged(figure, [Flaw(state, text, "Alarms says what stands in the way of the digest.")], age / DAY)
+
+
 CONTROLS = (
     Control(
         name="access",
@@ -223,7 +244,7 @@ CONTROLS = (
         unit="",
         measure=measure_chain,
         evidence="admin:l2l_audit_event_changelist",
-        populations=(),
+        populations=("signed_heads", "anchors"),
     ),
     Control(
         name="readings",
@@ -232,8 +253,19 @@ CONTROLS = (
         threshold="At risk: an hour of the last 7 days has no reading. Broken: more than 24 hours have none.",
         unit="hours without a reading",
         measure=measure_readings,
-        evidence="admin:index",
-        populations=(),
+        evidence="admin:l2l_audit_reading_changelist",
+        populations=("control_changes",),
+    ),
+    Control(
+        name="anchor",
+        promise="P13",
+        title="Heads of all chains sent outside",
+        threshold="At risk: none went to the auditor's address for 8 days, where one is set. Broken: for 16 days.",
+        unit="days",
+        measure=measure_anchor,
+        evidence="admin:l2l_audit_event_changelist",
+        query="event__exact=anchor:sent",
+        populations=("anchors",),
     ),
     Control(
         name="findings",
@@ -244,7 +276,7 @@ CONTROLS = (
         measure=measure_findings,
         evidence="admin:l2l_audit_finding_changelist",
         query="standing=overdue",
-        populations=(),
+        populations=("deviations",),
     ),
 )
 

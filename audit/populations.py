@@ -6,29 +6,52 @@ staff; never a customer's values. Its filter is the exact condition by which its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from audit.promises import PROMISES
 
+MICROSECOND = timedelta(microseconds=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From `begins`, up to and without `ends`; both aware."""
+    """From `begins`, up to and without `ends`; both aware, in the zone whose days and nights are meant."""
 
     begins: datetime
     ends: datetime
 
+    @property
+    def first(self) -> date:
+        """Its first day, and the label of its first night."""
+        return self.begins.date()
+
+    @property
+    def last(self) -> date:
+        return (self.ends - MICROSECOND).date()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The evidence trail tells of each row of which `column` lies in the period: one event `event` of the subject `label:key`. Both are
+    held against each other, so that neither a row without its event nor an event without its row goes unseen."""
+
+    event: str
+    label: str
+    column: str
+
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """One equation that must hold, each side counted by a way of its own: `expected` called so, and the parts that make it up."""
+    """One equation that must hold, each side counted by a way of its own: `expected` called so, and the parts that make it up. With `told`
+    a stranger recounts it from the rows and the events alone."""
 
     says: str
     expected: int
     found: int
+    told: Told | None = None
 
     @property
     def holds(self) -> bool:
@@ -38,7 +61,10 @@ class Reconciled:
 @dataclass(frozen=True, slots=True)
 class Population:
     """`rows` gives one tuple per member, in the order of `columns`, the first of which is its key; sorted by it, streaming. `reconcile`
-    counts the same thing in other ways. `evidence` gives one member's full evidence by its key: bytes by file name."""
+    counts the same thing in other ways. `evidence` gives one member's full evidence by its key: bytes by file name.
+
+    `filter` is what stands behind `SELECT ... ` (so: FROM ... WHERE ...), with `:begins`, `:ends`, `:first` and `:last` for the period
+    (`audit.population_sql.statement` puts them in)."""
 
     name: str
     title: str
@@ -61,6 +87,15 @@ def register(population: Population) -> None:
         raise ValueError(f"There are two populations called {population.name}.")
 
 
+def register_all(populations: Iterable[Population]) -> None:
+    for one in populations:
+        register(one)
+
+
 def all_populations() -> list[Population]:
     """By name."""
     return sorted(_registered.values(), key=lambda one: one.name)
+
+
+def by_name(name: str) -> Population | None:
+    return _registered.get(name)

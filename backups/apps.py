@@ -10,7 +10,7 @@ class BackupsConfig(AppConfig):
 
     def ready(self) -> None:
         from audit.history_pages import register_keeper
-        from backups import controls, whereabouts
+        from backups import controls, populations, whereabouts
         from backups.destroy import certificate
         from backups.prune import agreed_terms
         from backups.test_restores import exempting
@@ -23,3 +23,4 @@ class BackupsConfig(AppConfig):
         exempting.leave_alone(standing.left_alone)
         certificate.register()
         controls.register()
+        populations.register()

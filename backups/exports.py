@@ -45,7 +45,7 @@ def hand_over(
     `PurgedMeanwhile` when there are other purges of the customer than the `purges` that were counted before anything was read."""
     facts: dict[str, str | int] = {"sha256": sha256, "set": set_id, **counts}
     with transaction.atomic():
-        _refuse_purged_since(purges, customer.pk)
+        refuse_purged_since(purges, customer.pk)
         if isinstance(customer, UnknownCustomer):
             events.record(Event.EXPORTED, subject=f"set:{set_id}", customer=customer.pk, facts=facts)
         else:
@@ -59,7 +59,7 @@ def purges_of(stream: uuid.UUID) -> int:
     return Purge.objects.filter(customer=stream).count()
 
 
-def _refuse_purged_since(purges: int, stream: uuid.UUID) -> None:
+def refuse_purged_since(purges: int, stream: uuid.UUID) -> None:
     """With the stream's row: a purge under way is waited for, a later one finds the export gone already."""
     Stream.objects.select_for_update(no_key=True).filter(pk=stream).first()
     if purges_of(stream) != purges:

@@ -40,6 +40,7 @@ SCHEDULES = (
     Planned("the day's head over all chains", "backups.tasks.anchor", 10, WORKER),
     Planned("keys are wrapped for whom they should be", "backups.tasks.keep_keys", 60, WORKER),
     Planned("former wrappings of keys go", "backups.tasks.remove_former_keys", 60, DESTROYER),
+    Planned("evidence packs", "l2l.tasks.look_at_evidence_packs", 5, WORKER),
     Planned("packages for customers that end", "backups.tasks.look_at_returns", 1, WORKER),
     Planned("test restores", "backups.tasks.look_at_test_restores", 5, WORKER),
     Planned("segments that sets cover leave", "backups.tasks.remove_segments", 60, DESTROYER),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 from audit import actors, clock, measuring, reviewing
 from backups import heartbeats
+from backups import vault as vaults
 from backups.queueing import WORKER
 from l2l import mail
 from l2l.access import locations_in_force
+from l2l.evidence import asking
 from subscriptions.ending import notices
 
 
@@ -32,3 +36,17 @@ def look_at_access() -> str:
     with actors.acting("worker", reason="the quarter's review of access", source="look_at_access"):
         found = reviewing.look(locations_in_force(), clock.now())
     return "nothing owed yet" if found is None else f"{found.quarter}: {found.lacking or 'reviewed'}"
+
+
+def look_at_evidence_packs() -> str:
+    """Evidence packs that a killed worker left go on, and those whose time is over go: every few minutes, in the worker cluster."""
+    with actors.acting("worker", reason="evidence packs", source="look_at_evidence_packs"):
+        return asking.look(clock.now())
+
+
+def make_evidence_pack(pk: str) -> str:
+    """One attempt to make an evidence pack that a person asked for; its state."""
+    heartbeats.beat(WORKER)
+    done = asking.carry_out(vaults.from_settings(), uuid.UUID(pk))
+    heartbeats.beat(WORKER)
+    return done.state if done is not None else "not waiting"

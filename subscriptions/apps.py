@@ -7,6 +7,7 @@ class SubscriptionsConfig(AppConfig):
     verbose_name = "Customers"
 
     def ready(self) -> None:
-        from subscriptions import controls
+        from subscriptions import controls, listings
 
         controls.register()
+        listings.register()

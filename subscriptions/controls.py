@@ -171,7 +171,7 @@ CONTROLS = (
         unit="differences",
         measure=measure_reconciled,
         evidence="admin:l2l_subscriptions_customer_changelist",
-        populations=("reconciliations",),
+        populations=("reconciliations", "customers"),
     ),
     Control(
         name="ends",
@@ -204,7 +204,7 @@ CONTROLS = (
         unit="customers overdue",
         measure=measure_destruction,
         evidence=ENDS,
-        populations=("terminations",),
+        populations=("terminations", "removals"),
     ),
 )
 

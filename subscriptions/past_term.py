@@ -132,11 +132,22 @@ def overdue(customer: Customer, now: datetime) -> Overdue | None:
         objects_in(one, customer, spans).aggregate(items=Count("history_changed"), first=Min("history_changed")) for one in _of(customer)
     ]
     first = min((one["first"] for one in pending if one["items"]), default=None)
-    if first is None:
-        return None
-    kept = terms.kept_until(terms_of(customer.pk), last_changed=first.astimezone(ZoneInfo(customer.zone)).date())
-    assert kept.until is not None  # an agreed term has a date
-    return Overdue(sum(one["items"] for one in pending), kept.until + GRACE)
+    return Overdue(sum(one["items"] for one in pending), _goes_on(customer, first)) if first is not None else None
+
+
+def first_to_go(customer: Customer, day: date, rule: Rule) -> date | None:
+    """When the first of the items goes that go by that rule up to that day; it may be long ago. None when there is none; a statement a
+    model."""
+    spans = spans_on(customer, day, (rule,))
+    firsts = [objects_in(one, customer, spans).aggregate(first=Min("history_changed"))["first"] for one in _of(customer)] if spans else []
+    first = min((one for one in firsts if one is not None), default=None)
+    return _goes_on(customer, first) if first is not None else None
+
+
+def _goes_on(customer: Customer, last_changed: datetime) -> date:
+    kept = terms.kept_until(terms_of(customer.pk), last_changed=last_changed.astimezone(ZoneInfo(customer.zone)).date())
+    assert kept.until is not None  # no hold was asked for
+    return kept.until + GRACE
 
 
 def _of(customer: Customer) -> list[Protected]:

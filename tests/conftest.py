@@ -63,6 +63,7 @@ LATER_ON_POSTGRESQL = (
     "tests/backups/verification/",
     "tests/door/",
     "tests/l2l/",
+    "tests/policy/",
     "tests/subscriptions/ending/",
     "tests/subscriptions/test_hold_command.py",
     "tests/subscriptions/test_import_content.py",

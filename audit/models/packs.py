@@ -28,11 +28,13 @@ class EvidencePack(models.Model):
     progress = models.CharField(max_length=200, blank=True)
     trouble = models.TextField(blank=True)
     attempts = models.PositiveIntegerField(default=0)
+    holder = models.CharField("process", max_length=200, blank=True, help_text="host:pid:start of the process at work.")
     begun_at = models.DateTimeField(null=True, blank=True)
     made_at = models.DateTimeField(null=True, blank=True)
     file_name = models.CharField(max_length=200, blank=True)
     size = models.BigIntegerField(null=True, blank=True)
     sha256 = models.CharField(max_length=64, blank=True)
+    unreconciled = models.TextField(blank=True, help_text="The equations that do not hold, a line each; the pack tells of them too.")
     expires_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

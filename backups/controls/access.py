@@ -42,6 +42,6 @@ CONTROLS = (
         unit="duties lacking",
         measure=measure_review,
         evidence="admin:l2l_audit_accessreview_changelist",
-        populations=("grants",),
+        populations=("access_reviews", "attestations"),
     ),
 )

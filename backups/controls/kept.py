@@ -27,14 +27,18 @@ SEE_RETENTION = "Retention says what it waits for."
 
 def measure_slots(now: datetime) -> Measured:
     """Weeks and months without a set, sets whose time is over, and what keeps them."""
-    missed = Slot.objects.filter(state=Slot.State.MISSED, decided_at__gt=now - MISSED_FOR).count()
+    lacking = Slot.objects.filter(state__in=(Slot.State.MISSED, Slot.State.STOOD_IN), decided_at__gt=now - MISSED_FOR)
+    states = dict(lacking.order_by().values_list("state").annotate(Count("pk")))
+    missed, stood_in = states.get(Slot.State.MISSED, 0), states.get(Slot.State.STOOD_IN, 0)
     overdue = kept_too_long(now).count()
     alone = standing.left_alone()
     waiting = RetentionLook.objects.exclude(waits="").exclude(waits=ON_HOLD).exclude(stream__in=alone).count()
     undecided = RetentionLook.objects.filter(look_at__lt=now - GONE_WITHIN).exclude(stream__in=alone).count()
     doubted = sum(1 for _, cleared in clock_doubt.standing(now) if not cleared)
-    figure = f"{counted(missed, 'week or month', 'weeks or months')} missed in the last 7 days; {counted(overdue, 'set')} kept too long"
-    return judged(figure, _of_slots(missed, overdue, waiting, undecided, doubted), missed + overdue)
+    undated = BackupSet.objects.filter(state=BackupSet.State.MADE, goes_at=None, started_at__lt=now - GONE_WITHIN).exclude(stream__in=alone)
+    without = f"{counted(missed, 'week or month', 'weeks or months')} missed, {stood_in:,} stood in for in the last 7 days"
+    flaws = [*_of_slots(missed, stood_in), *_of_removal(overdue, waiting, undecided + undated.count(), doubted)]
+    return judged(f"{without}; {counted(overdue, 'set')} kept too long", flaws, missed + overdue)
 
 
 def kept_too_long(now: datetime) -> QuerySet[BackupSet]:
@@ -53,17 +57,23 @@ def kept_too_long(now: datetime) -> QuerySet[BackupSet]:
     return due.exclude(stream__in=holds.held() | standing.left_alone()).filter(Exists(newer), ~Exists(read))
 
 
-def _of_slots(missed: int, overdue: int, waiting: int, undecided: int, doubted: int) -> Iterator[Flaw]:
+def _of_slots(missed: int, stood_in: int) -> Iterator[Flaw]:
     if missed:
         text = f"{counted(missed, 'week or month', 'weeks or months')} had no good set."
         yield Flaw(Standing.BROKEN, text, "It cannot be made up for: the nights say why; see that the next one has a set.")
+    if stood_in:
+        text = f"For {counted(stood_in, 'week or month', 'weeks or months')} a set of another one stands in."
+        yield Flaw(Standing.AT_RISK, text, "The nights say why there was none.")
+
+
+def _of_removal(overdue: int, waiting: int, undecided: int, doubted: int) -> Iterator[Flaw]:
     if overdue:
         text = f"{counted(overdue, 'set')} should have gone more than 2 days ago."
         yield Flaw(Standing.BROKEN, text, "See whether the destroyer runs. " + SEE_RETENTION)
     if waiting:
         yield Flaw(Standing.AT_RISK, f"Of {counted(waiting, 'customer')} sets wait whose time is over.", SEE_RETENTION)
     if undecided:
-        text = f"Of {counted(undecided, 'customer')} weeks or months are over and not decided."
+        text = f"{counted(undecided, 'customer or set', 'customers and sets')} not decided on for 2 days."
         yield Flaw(Standing.AT_RISK, text, "See whether the destroyer runs.")
     if doubted:
         yield Flaw(Standing.AT_RISK, "The clock is in doubt, so nothing is removed.", "Set it right, or vouch for it: Retention says how.")
@@ -106,12 +116,12 @@ CONTROLS = (
         title="Sets kept, and gone in time",
         threshold=(
             "Broken: a week or month that was decided in the last 7 days has no good set, or a set that nothing keeps should have gone 2 "
-            "days ago. At risk: removal waits for something, or a period is not decided for 2 days."
+            "days ago. At risk: another set stands in for one, removal waits for something, or nothing was decided for 2 days."
         ),
         unit="missed or kept too long",
         measure=measure_slots,
         evidence="admin:l2l_backups_retentionlook_changelist",
-        populations=("copies",),
+        populations=("kept", "removals"),
     ),
     Control(
         name="terms",
@@ -124,6 +134,6 @@ CONTROLS = (
         unit="items overdue",
         measure=measure_terms,
         evidence="admin:l2l_backups_purgerequest_changelist",
-        populations=(),
+        populations=("purges", "agreements", "holds"),
     ),
 )

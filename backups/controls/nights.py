@@ -95,7 +95,7 @@ CONTROLS = (
         unit="backups lacking",
         measure=measure_nights,
         evidence="admin:l2l_backups_run_changelist",
-        populations=("nights",),
+        populations=("nights", "sets", "customers", "policies"),
     ),
     Control(
         name="loss_window",
@@ -108,6 +108,6 @@ CONTROLS = (
         unit="seconds",
         measure=measure_loss_window,
         evidence="admin:l2l_backups_hotstate_changelist",
-        populations=(),
+        populations=("hot_hours",),
     ),
 )

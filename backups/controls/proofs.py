@@ -47,6 +47,6 @@ CONTROLS = (
         measure=measure_proofs,
         evidence="admin:l2l_backups_backupset_changelist",
         query="proof__exact=broken",
-        populations=(),
+        populations=("sets",),
     ),
 )

@@ -118,7 +118,7 @@ CONTROLS = (
         unit="late or failed",
         measure=measure_test_restores,
         evidence="admin:l2l_backups_testcell_changelist",
-        populations=("test_restores",),
+        populations=("test_restores", "tests_owed"),
     ),
     Control(
         name="item_exports",
@@ -128,7 +128,7 @@ CONTROLS = (
         unit="minutes",
         measure=measure_item_exports,
         evidence="admin:l2l_backups_itemexport_changelist",
-        populations=("exports",),
+        populations=("items_taken", "exports"),
     ),
     Control(
         name="recovery_time",

@@ -62,6 +62,6 @@ CONTROLS = (
         unit="damaged objects",
         measure=measure_verification,
         evidence="admin:l2l_backups_verificationpass_changelist",
-        populations=("verifications",),
+        populations=("verifications", "damages"),
     ),
 )

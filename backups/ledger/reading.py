@@ -79,6 +79,13 @@ def read(stream: uuid.UUID, now: datetime, *, nights_of: int | None = None) -> L
     )
 
 
+def picture_of(stream: uuid.UUID, now: datetime, first: date, last: date) -> Picture:
+    """What each night from the first to the last says, and every week and month. Stands where there is a policy."""
+    policy = in_force(policies.versions(), now)
+    nights_first = Run.objects.filter(stream=stream, kind=Run.Kind.BACKUP).aggregate(first=Min("night"))["first"]
+    return picture.draw(_facts(decide(stream, policy, now), policy, now, nights_first, first, last), first, last)
+
+
 def decide(stream: uuid.UUID, policy: Policy, now: datetime) -> Decided:
     """What holds now for each set of the stream, those that are being read included."""
     [found] = facts.read([stream], policy)

@@ -99,6 +99,8 @@ class TermLook(models.Model):
     looked_at = models.DateTimeField()
     standard = models.PositiveBigIntegerField(default=0, help_text="Items past the standard term: they wait for a decision.")
     agreed = models.PositiveBigIntegerField(default=0, help_text="Items that an agreed term lets go within 90 days, or by now.")
+    standard_from = models.DateField(null=True, help_text="Since when the first of them is.")
+    agreed_from = models.DateField(null=True, help_text="When the first of them goes.")
     overdue = models.PositiveBigIntegerField(default=0, help_text="Items that should have gone: a broken promise.")
     overdue_since = models.DateField(null=True)
 

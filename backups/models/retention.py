@@ -34,7 +34,7 @@ class Slot(models.Model):
     class Meta:
         ordering = ("-first",)
         constraints = (models.UniqueConstraint(fields=("stream", "key"), name="l2l_slot_once"),)
-        indexes = (models.Index(fields=("decided_at",), condition=models.Q(state="missed"), name="l2l_slot_missed"),)
+        indexes = (models.Index(fields=("decided_at",), condition=models.Q(state__in=("missed", "stood in")), name="l2l_slot_lacking"),)
 
     def __str__(self) -> str:
         return f"{self.stream.name} {self.key}"

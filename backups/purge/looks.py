@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from backups.models import TermLook
 from subscriptions import past_term
@@ -39,10 +39,13 @@ def look_at_all(now: datetime, beat: Callable[[], None] = lambda: None) -> int:
 def look_at(customer: Customer, now: datetime) -> TermLook:
     """What is there now, kept."""
     listed, late = past_term.listed(customer, now), past_term.overdue(customer, now)
+    today = past_term.today_of(customer, now)
     values = {
         "looked_at": now,
         "standard": sum(one.by[0] for one in listed if one.rule == Rule.TWENTY_YEARS),
         "agreed": sum(one.by[AHEAD] for one in listed if one.rule == Rule.AGREED_TERM),
+        "standard_from": past_term.first_to_go(customer, today, Rule.TWENTY_YEARS),
+        "agreed_from": past_term.first_to_go(customer, today + timedelta(days=HORIZONS[AHEAD]), Rule.AGREED_TERM),
         "overdue": late.items if late else 0,
         "overdue_since": late.since if late else None,
     }

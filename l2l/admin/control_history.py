@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from audit.models import ControlDay
@@ -52,6 +52,13 @@ def _worst(day: date, rows: list[ControlDay]) -> Day:
         return Day(day)
     worst = max(rows, key=lambda row: Standing(row.state).rank)
     return Day(day, Standing(worst.state), min(row.kept + row.at_risk + row.broken for row in rows), worst.figure)
+
+
+def until_now(days: Sequence[Day], now: Iterable[Standing]) -> list[Day]:
+    """With how they stand now in the last day, which has readings of full hours alone."""
+    last = days[-1]
+    worst = max([*now, *([last.state] if last.state else [])], key=lambda state: state.rank, default=None)
+    return [*days[:-1], last if worst is last.state else replace(last, state=worst, figure="")]
 
 
 def strip(days: Sequence[Day], *, figures: bool) -> Strip:

@@ -6,7 +6,7 @@ Reading only. Who does not see every customer sees how each stands and stood, an
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from typing import Any
@@ -23,8 +23,9 @@ from audit.models import ControlDay, Finding
 from audit.promises import Standing
 from backups.admin.charts import KINDS
 from l2l.admin import standings
-from l2l.admin.control_history import Day, days_by_control, strip, together
+from l2l.admin.control_history import Day, days_by_control, strip, together, until_now
 from l2l.admin.findings import standing_of
+from l2l.admin.standings import Shown
 from subscriptions.admin import of_visible_customers
 
 MONTH, YEAR, BREAKS_SHOWN = 30, 365, 20
@@ -58,10 +59,8 @@ def every(request: HttpRequest) -> HttpResponse:
     last = now.astimezone(UTC).date()
     first = last - timedelta(days=MONTH - 1)
     history, figures = days_by_control(first), user.has_perm(standings.SEES_FIGURES)
-    rows = [
-        (sentence, [(one, strip(together([history.get(one.control.name, {})], first, last), figures=figures)) for one in sentence.controls])
-        for sentence in standings.sentences(found)
-    ]
+    past = {each.control.name: strip(_days(each, history.get(each.control.name, {}), MONTH, last), figures=figures) for each in found}
+    rows = [(sentence, [(each, past[each.control.name]) for each in sentence.controls]) for sentence in standings.sentences(found)]
     return _page(request, "back_office/controls.html", "Controls", rows=rows, stale=standings.staleness(found, now), figures=figures)
 
 
@@ -74,7 +73,7 @@ def one(request: HttpRequest, name: str) -> HttpResponse:
     found = next(one for one in standings.shown(user, now) if one.control.name == name)
     figures, last = user.has_perm(standings.SEES_FIGURES), now.astimezone(UTC).date()
     rows = {row.day: row for row in ControlDay.objects.filter(control=name, day__gt=last - timedelta(days=YEAR))}
-    month, year = (together([rows], last - timedelta(days=length - 1), last) for length in (MONTH, YEAR))
+    month, year = (_days(found, rows, length, last) for length in (MONTH, YEAR))
     return _page(
         request,
         "back_office/control.html",
@@ -95,6 +94,12 @@ def one(request: HttpRequest, name: str) -> HttpResponse:
         sees_findings=user.has_perm("l2l_audit.view_finding"),
         alarms=f"{reverse('admin:l2l_audit_alarm_changelist')}?q=control:{name}" if user.has_perm("l2l_audit.view_alarm") else "",
     )
+
+
+def _days(found: Shown, rows: Mapping[date, ControlDay], length: int, last: date) -> list[Day]:
+    """So many of them, the last one with how it stands now."""
+    days = together([rows], last - timedelta(days=length - 1), last)
+    return until_now(days, [found.standing] if found.standing else [])
 
 
 def _check(request: HttpRequest) -> None:

@@ -18,7 +18,13 @@ ICON = "back_office/icon.svg"
 
 # Title of the group, then each page: title, icon, name of its address, right that shows it.
 PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
-    ("", [("Overview", "dashboard", "index", "")]),
+    (
+        "",
+        [
+            ("Overview", "dashboard", "index", ""),
+            ("My work", "work", "my_work", "l2l_subscriptions.hand_over_customer"),
+        ],
+    ),
     (
         "Customers",
         [
@@ -29,6 +35,12 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
                 "history_edu",
                 "l2l_subscriptions_termchangerequest_changelist",
                 "l2l_subscriptions.view_termchangerequest",
+            ),
+            (
+                "Compared with billing",
+                "compare_arrows",
+                "l2l_subscriptions_reconciliation_changelist",
+                "l2l_subscriptions.view_reconciliation",
             ),
             ("Ends of customers", "logout", "l2l_subscriptions_deletionrequest_changelist", "l2l_subscriptions.view_deletionrequest"),
             (
@@ -83,6 +95,7 @@ PAGES: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         [
             ("Controls", "verified", "controls", "l2l_audit.view_controlstate"),
             ("Alarms", "notifications_active", "l2l_audit_alarm_changelist", "l2l_audit.view_alarm"),
+            ("Evidence packs", "folder_zip", "l2l_audit_evidencepack_changelist", "l2l_audit.view_evidencepack"),
             ("Findings", "assignment_late", "l2l_audit_finding_changelist", "l2l_audit.view_finding"),
             ("Verification", "fact_check", "l2l_backups_verificationpass_changelist", "l2l_backups.view_verificationpass"),
             ("Damage", "broken_image", "l2l_backups_damage_changelist", "l2l_backups.view_damage"),
@@ -138,11 +151,12 @@ class BackOfficeSite(UnfoldAdminSite):
         }
 
     def get_urls(self) -> list[Any]:
-        from l2l.admin import controls
+        from l2l.admin import controls, my_work
 
         return [
             path("controls/", self.admin_view(controls.every), name="controls"),
             path("controls/<str:name>/", self.admin_view(controls.one), name="control"),
+            path("my-work/", self.admin_view(my_work.page), name="my_work"),
             *super().get_urls(),
         ]
 

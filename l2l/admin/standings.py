@@ -44,7 +44,8 @@ KNOWN = {Standing.KEPT: Bad.KEPT, Standing.AT_RISK: Bad.AT_RISK, Standing.BROKEN
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One control now. `figure`, `why` and `todo` are empty for who does not see every customer: they count all of them."""
+    """One control now; `standing` is None where that is not known. `figure`, `why` and `todo` are empty for who does not see every
+    customer: they count all of them."""
 
     control: Control
     bad: Bad
@@ -56,7 +57,7 @@ class Shown:
     since: datetime | None = None
     measured_at: datetime | None = None
     trouble: str = ""
-    value: float | None = None
+    standing: Standing | None = None
 
     @property
     def link(self) -> str:
@@ -128,7 +129,7 @@ def _shown(control: Control, state: ControlState | None, user: Any, now: datetim
         since=state.since,
         measured_at=state.measured_at,
         trouble=(state.trouble if trouble else "what was wrong is shown to operators") if state.trouble else "",
-        value=state.value if figures else None,
+        standing=standing if word == standing.value else None,
     )
 
 

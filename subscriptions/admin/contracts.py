@@ -10,7 +10,8 @@ from django.db import models
 from django.http import HttpRequest
 from django.utils.timezone import localdate
 
-from audit.admin import BackOfficeAdmin, TrackedAdmin, TrackedForm, display, moment
+from audit.admin import BackOfficeAdmin, TrackedForm, display, moment
+from subscriptions.admin.renewals import RenewalPages, renew_url
 from subscriptions.admin.terms import change_terms_url, open_request
 from subscriptions.admin.visible import CustomerFilter, of_visible_customers
 from subscriptions.models import Export, Subscription, TermChangeRequest
@@ -31,7 +32,7 @@ class SubscriptionForm(TrackedForm):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(TrackedAdmin):
+class SubscriptionAdmin(RenewalPages):
     """A contract is added and changed, never deleted: it is evidence. Its terms have a page of their own (`terms.py`)."""
 
     form = SubscriptionForm
@@ -61,6 +62,7 @@ class SubscriptionAdmin(TrackedAdmin):
         sees = request.user.has_perm(TermChangeRequest.permission("view"))
         context = {
             "change_terms_url": change_terms_url(subscription, request.user),
+            "renew_url": renew_url(subscription, request.user),
             "terms_request": open_request(subscription) if sees else None,
         }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})

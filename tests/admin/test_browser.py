@@ -17,6 +17,7 @@ from backups.models import Run, Slot
 from backups.policies import ensure_first_policy
 from backups.slots import month_of
 from tests.admin.conftest import Belongings, url
+from tests.admin.measured import a_day, stand
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
@@ -165,3 +166,55 @@ def test_two_people_change_the_policy(page: Any, browser: Any, live_server: Any)
     other.fill("#id_password", "pw")
     other.click("button:has-text('Approve')")
     other.wait_for_selector("text=version 2 of the policy is in force from")
+
+
+@pytest.fixture
+def a_broken_promise(measured: Any) -> None:
+    stand("of-p3-too", "broken", figure="2 things", why="2 copies are owed to vault.", todo="Mend the location vault.")
+    for back in range(30):
+        a_day("of-p3-too", datetime.now(UTC).date() - timedelta(days=back), "at risk" if back == 9 else "kept")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_policy_is_read_on_a_phone_and_a_desk_in_light_and_dark(
+    width: int, scheme: str, a_broken_promise: None, browser: Any, live_server: Any
+) -> None:
+    problems: list[str] = []
+    page = browser.new_page(base_url=live_server.url, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.on("pageerror", lambda problem: problems.append(str(problem)))
+    sign_in(page, "otto")
+    assert page.inner_text("#policy-word") == "1 broken, 13 kept"
+    assert fits(page) and contrast(page, "#policy-word") >= 4.5 and contrast(page, "#P3 .bo-badge") >= 4.5
+    page.focus("#P3 a.bo-sentence")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/controls/#P3")
+    page.click("text=What of-p3-too counts")
+    page.wait_for_selector("text=Mend the location vault.")
+    assert "at risk on 1" in page.get_attribute(".bo-tall svg", "aria-label")
+    assert (fits(page), problems) == (True, [])
+
+
+def contrast(page: Any, element: str) -> float:
+    """Of the text against what is behind it, as WCAG counts it."""
+    return page.evaluate(CONTRAST, element)
+
+
+CONTRAST = """
+element => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const laid = [];
+  for (let at = document.querySelector(element); at; at = at.parentElement) laid.unshift(getComputedStyle(at).backgroundColor);
+  const drawn = colours => {
+    canvas.clearRect(0, 0, 1, 1);
+    for (const colour of ["white", ...colours]) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(one => one / 255)
+      .map(one => one <= .04045 ? one / 12.92 : ((one + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const [dark, light] = [drawn(laid), drawn([...laid, getComputedStyle(document.querySelector(element)).color])].sort((a, b) => a - b);
+  return (light + .05) / (dark + .05);
+}
+"""

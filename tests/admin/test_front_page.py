@@ -225,6 +225,18 @@ def test_the_last_thirty_days_are_a_strip_that_says_what_was_not_measured(as_: A
     assert strip.shapes[-3].title == f"{broken:%-d %b %Y}: broken: 9 things (23 of 24 hours measured)"
 
 
+def test_today_is_as_bad_as_it_stands_now(as_: As, measured: Any) -> None:
+    today = datetime.now(UTC).date()
+    a_day("of-p1", today)
+    a_day("of-p2", today, "broken", figure="an hour ago")
+    stand("of-p1", "broken")
+    page = as_("otto").get("/")
+    assert [row_of(page, number).strip.shapes[-1].kind for number in ("P1", "P2", "P4")] == ["bad", "bad", "good"]
+    ControlState.objects.update(measured_at=datetime.now(UTC) - timedelta(hours=1))
+    page = as_("otto").get("/")
+    assert [row_of(page, number).strip.shapes[-1].kind for number in ("P1", "P2", "P4")] == ["good", "bad", "none"]
+
+
 # What needs a person, and the figures
 
 
@@ -244,7 +256,7 @@ def test_last_night_counts_the_customers_of_the_person(as_: As, own: Belongings,
     Run.objects.filter(pk=foreign.run.pk).update(state="failed")
     night = as_("otto").get("/").context["last_night"]
     assert (night.filled, night.owed, night.words) == (1, 2, "1 filled, 1 failed")
-    assert [shape.kind for shape in night.bar] == ["good", "bad"] and night.bar[1].width == 500
+    assert [shape.kind for shape in night.bar] == ["good", "bad"] and night.bar[1].x == 500
     page = as_("ada").get("/")
     assert page.context["last_night"].words == "1 filled"
     link = page.context["last_night"].parts[0].link

@@ -22,7 +22,7 @@ from django_q.models import Failure, OrmQ, Schedule
 
 import audit
 from audit import findings
-from audit.models import AccessReview, Alarm, Anchor, Attestation, Event, Finding, Grant, Reading
+from audit.models import AccessReview, Alarm, Anchor, Attestation, Event, EvidencePack, Finding, Grant, Reading
 from audit.schema import versions
 from audit.schema.versions import Changed
 from audit.signing import Signer, new_secret
@@ -48,7 +48,15 @@ from backups.models import (
 )
 from backups.policies import ensure_first_policy
 from l2l import schedules
-from subscriptions.models import DataReturn, DeemedReceiptRequest, DeletionRequest, HoldReleaseRequest, LegalHold, TermChangeRequest
+from subscriptions.models import (
+    DataReturn,
+    DeemedReceiptRequest,
+    DeletionRequest,
+    HoldReleaseRequest,
+    LegalHold,
+    Reconciliation,
+    TermChangeRequest,
+)
 from tests.admin.conftest import Belongings
 from tests.backups.destroy.statements import facts
 
@@ -60,6 +68,7 @@ ALL_CUSTOMERS = frozenset({"root", "rita", "olga", "otto"})
 OWN = ALL_CUSTOMERS | {"ada"}
 BACKUPS = frozenset({"root", "olga", "otto"})
 QUEUE = frozenset({"root", "olga", "otto", "anna"})
+AUDITORS = frozenset({"root", "otto"})
 USERS = frozenset({"root", "anna"})
 USERS_SEEN = USERS | {"otto"}
 REVIEWS_SEEN = STAFF - {"ada", "nobody"}
@@ -104,6 +113,7 @@ MODELS = {
     "l2l_subscriptions_uploadedcontent": Model(OWN, MANAGED, MANAGED, MANAGED, tracked=True, files=True),
     "l2l_subscriptions_link": Model(OWN, MANAGED, MANAGED, MANAGED, tracked=True),
     "l2l_subscriptions_export": Model(OWN),
+    "l2l_subscriptions_reconciliation": Model(ALL_CUSTOMERS, add=frozenset({"root", "olga"})),
     "l2l_subscriptions_legalhold": Model(OWN, add=frozenset({"root", "ada", "olga"}), tracked=True),
     "l2l_subscriptions_holdreleaserequest": Model(OWN),
     "l2l_subscriptions_termchangerequest": Model(TERMS, add=MANAGED),
@@ -130,6 +140,7 @@ MODELS = {
     "l2l_backups_purge": Model(OWN),
     "l2l_backups_testrestore": Model(OWN),
     "l2l_backups_testcell": Model(OWN),
+    "l2l_audit_evidencepack": Model(AUDITORS, add=AUDITORS),
     "l2l_audit_finding": Model(OWN, tracked=True),
     "l2l_audit_alarm": Model(MEASURED),
     "l2l_audit_reading": Model(ALL_CUSTOMERS),
@@ -149,9 +160,14 @@ MODELS = {
 OPERATORS = frozenset({"root", "olga"})
 TAKERS = frozenset({"root", "olga", "ada"})
 OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "l2l_subscriptions_customer_hand_over": (frozenset({"root", "ada", "rita"}),) * 2,
+    "l2l_subscriptions_customer_import": (frozenset({"root"}),) * 2,
+    "l2l_subscriptions_subscription_renew": (MANAGED, MANAGED),
     "l2l_subscriptions_customer_overview": (OWN, NOBODY),
     "l2l_subscriptions_customer_timeline": (OWN, NOBODY),
     "l2l_subscriptions_customer_past_term": (OWN, NOBODY),
+    "l2l_subscriptions_customer_statement": (OWN, OWN),
+    "l2l_subscriptions_customer_audit_trail": (OWN, OWN),
     "l2l_subscriptions_customer_back_up": (OPERATORS, OPERATORS),
     "l2l_subscriptions_customer_find": (OWN, NOBODY),
     "l2l_subscriptions_customer_take": (TAKERS, TAKERS),
@@ -211,6 +227,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "l2l_backups_purgerequest_cancel": (frozenset({"root", "rita", "ada"}),) * 2,
     "l2l_backups_testrestore_sign_off": (frozenset({"root", "rita", "olga"}),) * 2,
     "l2l_backups_testrestore_ask": (OPERATORS, OPERATORS),
+    "l2l_audit_evidencepack_download": (AUDITORS, NOBODY),  # it is not made yet: the page says so
     "l2l_audit_finding_take": (OPERATORS, OPERATORS),
     "l2l_audit_finding_postpone": (OPERATORS, OPERATORS),
     "l2l_audit_finding_close": (OPERATORS, OPERATORS),
@@ -222,6 +239,7 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "controls": (MEASURED, NOBODY),
     "control": (MEASURED, NOBODY),
     "index": (STAFF, STAFF),
+    "my_work": (frozenset({"root", "ada", "rita"}), NOBODY),
     "search": (STAFF, STAFF),
     "jsi18n": (STAFF, NOBODY),
     "password_change": (STAFF, STAFF),
@@ -236,6 +254,15 @@ OTHERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 }
 REVIEW_PAGES = ("l2l_audit_accessreview_now", "l2l_audit_accessreview_csv")
 OPEN = {"login", "logout", "app_list"}
+# Beyond the standard ones, what is about no one row.
+OF_THE_LIST = frozenset(
+    {
+        "l2l_backups_retentionlook_clear_clock",
+        "l2l_backups_keyringversion_customers",
+        "l2l_subscriptions_customer_hand_over",
+        "l2l_subscriptions_customer_import",
+    }
+)
 
 
 def named_patterns(patterns: Any) -> Iterator[str]:
@@ -281,7 +308,7 @@ class Rows:
             arguments = [row.stream_id]
         if name == "l2l_backups_testrestore_ask":
             arguments = [row.stream]
-        if name in ("l2l_backups_retentionlook_clear_clock", "l2l_backups_keyringversion_customers", *REVIEW_PAGES):
+        if name in OF_THE_LIST or name in REVIEW_PAGES:
             arguments = []
         if page in ("version", "version_file"):
             arguments.append(type(row).history.filter(**{row._meta.pk.attname: row.pk}).first().history_id)
@@ -325,11 +352,15 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         "l2l_backups_keyringversion": ring,
         "l2l_backups_keychangerequest": of_keys,
         "l2l_backups_escrowdrill": drill,
+        "l2l_subscriptions_reconciliation": _a_reconciliation(now),
         "l2l_audit_event": Event.objects.first(),
         "l2l_audit_alarm": Alarm.objects.create(subject="control:nights", state="broken", text="x", raised_at=now),
         **_told_by_the_hour(now),
         "l2l_audit_schemaversion": _a_schema_version(now),
         **_a_review(now),
+        "l2l_audit_evidencepack": EvidencePack.objects.create(
+            first=date(2026, 1, 1), last=date(2026, 1, 31), seed="s", asked_by="otto", asked_at=now, reason="an audit"
+        ),
         "l2l_audit_grant": grant,
         "auth_user": people["ada"],
         "auth_group": Group.objects.first(),
@@ -337,6 +368,11 @@ def installation(people: dict[str, User], acting: Any) -> dict[str, Any]:
         "django_q_ormq": OrmQ.objects.create(key="worker", payload="nothing that can be read"),
         "django_q_failure": Failure.objects.create(id="f" * 32, name="f", func="x.y", started=now, stopped=now, success=False),
     }
+
+
+def _a_reconciliation(now: datetime) -> Reconciliation:
+    with audit.acting("setup", reason="a test", source="test"):
+        return Reconciliation.objects.create(at=now, by="olga", source_sha256="0" * 64, billed=1, ours=1, matched=1)
 
 
 def _told_by_the_hour(now: datetime) -> dict[str, Any]:
@@ -521,7 +557,7 @@ def answered(response: Any) -> bool:
 def of_a_customer(name: str) -> bool:
     """Whether the page is about one row that belongs to a customer."""
     standard = model_and_page(name)
-    if standard and standard[1] in ("changelist", "add", "deleted"):
+    if (standard and standard[1] in ("changelist", "add", "deleted")) or name in OF_THE_LIST or "_reconciliation_" in name:
         return False
     return name.startswith(
         (

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -23,6 +24,11 @@ def test_every_promise_has_a_control_and_each_control_a_page() -> None:
     assert {control.promise for control in controls.all_controls()} == PROMISES.keys()
     assert all(reverse(control.evidence) for control in controls.all_controls())
     assert all(control.title and control.threshold for control in controls.all_controls())
+
+
+def test_the_manual_has_every_threshold() -> None:
+    manual = (settings.BASE_DIR / "docs" / "operations.md").read_text()
+    assert all(f"| {one.promise} | {one.title} | {one.threshold} |" in manual for one in controls.all_controls())
 
 
 @pytest.mark.parametrize("name", [control.name for control in controls.all_controls()])

@@ -33,6 +33,8 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "missed": ("bad", ("missed",)),
 }
 GOOD = ("filled", "late")
+# Of the stacked bar, in thousandths of its width: the least that is still seen, and the room between two parts.
+THIN, GAP = 10, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,9 @@ def _part(night: date, column: str, count: int) -> Part:
 def stacked(parts: list[tuple[int, str, str, str]]) -> tuple[Shape, ...]:
     """`(number, colour, title, href)` side by side on one bar; the smallest is still to be seen."""
     whole, x, shapes = sum(number for number, _, _, _ in parts), 0.0, []
-    thin = 8
-    shares = [max(number / whole * WIDTH, thin) for number, _, _, _ in parts]
+    shares = [max(number / whole * WIDTH, THIN) for number, _, _, _ in parts]
     for (_, kind, title, href), share in zip(parts, shares, strict=True):
         wide = share / sum(shares) * WIDTH
-        shapes.append(Shape(round(x), max(round(wide), 1), kind=kind, title=title, href=href))
+        shapes.append(Shape(round(x), max(round(wide) - GAP, 1), kind=kind, title=title, href=href))
         x += wide
     return tuple(shapes)

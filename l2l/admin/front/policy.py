@@ -8,7 +8,7 @@ from typing import Any
 
 from audit.models import ControlDay
 from l2l.admin import standings
-from l2l.admin.control_history import Strip, days_by_control, strip, together
+from l2l.admin.control_history import Strip, days_by_control, strip, together, until_now
 from l2l.admin.standings import Sentence, Shown
 
 DAYS = 30
@@ -60,5 +60,6 @@ def policy(user: Any, now: datetime) -> Policy | None:
 
 def _row(sentence: Sentence, history: dict[str, dict[date, ControlDay]], first: date, last: date, user: Any, figures: bool) -> Row:
     days = together([history.get(one.control.name, {}) for one in sentence.controls], first, last)
+    days = until_now(days, [one.standing for one in sentence.controls if one.standing])
     told = tuple((one, standings.evidence_of(one.control, user)) for one in sentence.told)
     return Row(sentence, told, strip(days, figures=figures))

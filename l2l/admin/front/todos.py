@@ -27,6 +27,7 @@ from backups.prune.deciding import ON_HOLD
 from backups.slots import period_called
 from backups.test_restores.sign_off import SIGNS_OFF, unsigned
 from l2l.admin.access import review_todos
+from l2l.admin.customer_todos import unmanaged_todos
 from l2l.admin.ending_todos import ending_todos
 from l2l.admin.findings import label_of_kind
 from l2l.admin.front.coverage import Grid
@@ -79,6 +80,7 @@ def _parts(user: Any, found: Found) -> Iterator[Iterator[Todo]]:
     yield term_todos(user)
     yield (Todo("warn", "Decide", f"{one.by} asks {one.asks}{one.what}", one.link) for one in found.waiting if one.mine)
     yield hold_todos(user)
+    yield unmanaged_todos(user)
     yield review_todos(user)
     yield _place_todos(found.places)
     yield _protection_todos(user, found.protection)

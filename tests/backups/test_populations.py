@@ -1,0 +1,80 @@
+"""Populations: what the auditor's statement chooses is what the list has, on both databases (P13)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+
+from audit import findings
+from audit.population_sql import count, statement
+from audit.populations import Period, Population, all_populations, by_name
+from audit.promises import PROMISES
+from backups import runs
+from backups.models import Run
+from backups.policies import ensure_first_policy
+from backups.vault import Vault
+from subscriptions.models import Customer
+from tests.backups.conftest import Clock
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Exception ignored in. .function ServerCursorMixin:pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+def period_around(now: datetime) -> Period:
+    return Period(datetime(now.year, 1, 1, tzinfo=UTC), now + timedelta(days=2))
+
+
+@pytest.fixture
+def lived(acme: Customer, vault: Vault, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Period:
+    """Three nights of a customer, one of them with a set, and a finding."""
+    monkeypatch.setattr("audit.clock.now", clock)
+    clock.now = datetime.now(UTC).replace(microsecond=0)
+    ensure_first_policy()
+    for _ in range(3):
+        runs.owe_nights(clock.now)
+        clock.forward(days=1)
+    runs.owe_nights(clock.now)
+    newest = Run.objects.filter(stream=acme.pk).order_by("-night")[0]
+    clock.now = max(newest.due_at, clock.now) + timedelta(minutes=1)
+    runs.work_off(vault, newest.pk)
+    findings.open_finding(findings.Kind.KEY_MISSING, subject=acme, customer=acme.pk, text="x", now=datetime.now(UTC))
+    return period_around(clock.now)
+
+
+def test_every_promise_is_proved_by_a_population() -> None:
+    proved = {number for one in all_populations() for number in one.promises}
+    assert proved == PROMISES.keys()
+
+
+@pytest.mark.parametrize("population", all_populations(), ids=lambda one: one.name)
+def test_the_filter_is_the_condition_that_chose_the_rows(population: Population, lived: Period) -> None:
+    rows = list(population.rows(lived))
+    assert count(population.filter, lived) == len(rows)
+    assert all(len(row) == len(population.columns) for row in rows)
+    assert len({row[0] for row in rows}) == len(rows), "a key names one member"
+
+
+def test_a_stranger_can_run_the_statement(lived: Period) -> None:
+    told = statement(by_name("nights").filter, lived)  # type: ignore[union-attr]
+    assert ":first" not in told
+    assert f"DATE '{lived.first}'" in told
+
+
+def test_nights_are_owed_by_dates_and_policy_and_a_missing_row_shows(lived: Period, acme: Customer) -> None:
+    nights = by_name("nights")
+    assert nights is not None
+    assert all(one.holds for one in nights.reconcile(lived)), nights.reconcile(lived)
+    Run.objects.filter(stream=acme.pk).order_by("night")[0].delete()
+    assert [one.expected - one.found for one in nights.reconcile(lived) if not one.holds] == [1, 1]
+
+
+def test_a_row_behind_the_back_of_the_evidence_trail_shows(lived: Period) -> None:
+    deviations = by_name("deviations")
+    assert deviations is not None
+    assert all(one.holds for one in deviations.reconcile(lived)), deviations.reconcile(lived)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM l2l_audit_finding")
+    assert not all(one.holds for one in deviations.reconcile(lived))
