@@ -1,6 +1,6 @@
 """Pages of the admin with 10,000 customers, 1,000,000 sets and 5,000,000 history rows, on PostgreSQL: the front page, every list and the
 pages of one customer, for an auditor, an operator and an account manager. For each the median of seven answers, and how many statements
-it makes with 100 customers and with all: the numbers must be equal.
+it makes with 100 customers and with all: the numbers must be equal. Then what each control's measurement costs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 import audit
-from audit import clock
+from audit import clock, controls
 from audit.grants import grant_role
 from audit.models import Event
 from audit.roles import Role
@@ -62,6 +62,19 @@ def measure(customers: int, folder: Path) -> None:
         estate.seed(FEW + 1, customers, people["ada"].pk, MANAGED)
         estate.analyze()
     time_pages(people, count_statements(people, pages))
+    time_controls()
+
+
+def time_controls() -> None:
+    """What each control's measurement costs, which is made every minute."""
+    server, found = _server_process(), []
+    for control in controls.all_controls():
+        began = time.process_time() + _processor_time(server)
+        figure = control.measure(clock.now()).figure
+        found.append((time.process_time() + _processor_time(server) - began, control.name, figure))
+    for work, name, figure in sorted(found, reverse=True):
+        print(f"{work * 1000:8.0f} ms of work  control {name}: {figure}", flush=True)
+    print(f"{sum(work for work, _, _ in found):8.2f} s of work for all controls", flush=True)
 
 
 def _people() -> dict[str, User]:
