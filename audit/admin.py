@@ -86,7 +86,7 @@ class BackOfficeAdmin(ModelAdmin):
     allows: frozenset[str] = frozenset()
     actions: Any = None
     list_per_page = 50
-    paginator = CappedPaginator
+    paginator: Any = CappedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # each facet would count the whole list
     compressed_fields = True

@@ -230,15 +230,15 @@ class TestCellAdmin(BackOfficeAdmin):
         if not versions:
             return self.page(request, "back_office/test_matrix.html", "Test restores that are owed", no_policy=True)
         now, policy = clock.now(), in_force(versions, clock.now())
-        cells = coverage.owed().filter(pk__in=self.get_queryset(request).values("pk"))
+        cells = of_visible_customers(request.user, coverage.owed(), "stream")
         search, only_late = request.GET.get("q", "").strip(), request.GET.get("late") == "1"
         streams = self._streams(cells, search, only_late, now)
         page = Paginator(streams, ROWS_SHOWN).get_page(request.GET.get("p"))
         columns = _columns()
         shown = list(page)
         here = cells.filter(stream__in=[pk for pk, _ in shown])
-        due, debt = list(cells.order_by().values_list("due_at", flat=True)), coverage.debt(now, cells)
-        nights = planning.forecast(due, policy.tests_a_night, now, NIGHTS_AHEAD, debt.failed)
+        debt = coverage.debt(now, cells)
+        nights = planning.forecast(coverage.due_hours(cells), policy.tests_a_night, now, NIGHTS_AHEAD, debt.failed)
         context = {
             "policy": policy,
             "now": now,

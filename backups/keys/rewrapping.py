@@ -51,9 +51,8 @@ def pending(wrapping: int, only: uuid.UUID | None = None) -> dict[uuid.UUID, lis
         number, wrapped = key_name(name)
         newest[stream, number] = max(newest[stream, number], wrapped)
     found: dict[uuid.UUID, list[int]] = defaultdict(list)
-    for (stream, number), wrapped in sorted(newest.items()):
-        if wrapped < wrapping:
-            found[stream].append(number)
+    for stream, number in sorted(key for key, wrapped in newest.items() if wrapped < wrapping):
+        found[stream].append(number)
     return dict(found)
 
 

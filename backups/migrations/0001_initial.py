@@ -1478,7 +1478,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='backupset',
-            index=models.Index(condition=models.Q(('state', 'made')), fields=['night', 'new_bytes'], name='l2l_set_night'),
+            index=models.Index(fields=['night', 'state', 'new_bytes'], name='l2l_set_night'),
         ),
         migrations.AddIndex(
             model_name='backupset',

@@ -110,8 +110,8 @@ class BackupSet(models.Model):
         indexes = (
             models.Index(fields=("stream", "-started_at"), name="l2l_set_newest"),
             models.Index(fields=("-started_at",), name="l2l_set_started"),
-            # What each night added, and who has a set since one, from the index alone.
-            models.Index(fields=("night", "new_bytes"), condition=models.Q(state="made"), name="l2l_set_night"),
+            # With the bytes, so that what a night stored is added up from the index alone.
+            models.Index(fields=("night", "state", "new_bytes"), name="l2l_set_night"),
             models.Index(fields=("goes_at",), condition=models.Q(state="made"), name="l2l_set_goes"),
             models.Index(fields=("stream",), condition=models.Q(state="leaving"), name="l2l_set_leaving"),
             models.Index(fields=("stream",), condition=models.Q(proof="broken"), name="l2l_set_broken"),

@@ -7,6 +7,7 @@ a location from when a set of it is there. With them every page needs a constant
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, F, Max, Min, Q, QuerySet
+from django.db.models.functions import TruncHour
 
 from audit.history_sql import batches
 from audit.moments import length
@@ -129,6 +131,12 @@ def pure(cells: Iterable[TestCell]) -> list[Cell]:
         Cell(str(one.stream_id), one.tier, one.location.name, one.since, one.tested_at, failed=one.tried_at if one.failed else None)
         for one in cells
     ]
+
+
+def due_hours(cells: QuerySet[TestCell]) -> Iterable[datetime]:
+    """When these cells are due, to the hour, for a forecast; counted by the database: each customer has one for each tier and location."""
+    by_hour = cells.order_by().values_list(TruncHour("due_at")).annotate(Count("pk"))
+    return Counter(dict(by_hour)).elements()
 
 
 def debt(now: datetime, cells: QuerySet[TestCell] | None = None) -> Debt:

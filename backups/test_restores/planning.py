@@ -88,7 +88,10 @@ def _next_night(left: Mapping[int, int]) -> Counter[int]:
 
 def _by_night(due: Iterable[datetime], now: datetime) -> dict[int, int]:
     """How many have so many nights left, tonight included: 1 where the next night would be too late."""
-    return Counter(max(ceil((moment - LATER - now) / DAY), 1) for moment in due)
+    found = Counter[int]()
+    for moment, count in Counter(due).items():  # many are due at once
+        found[max(ceil((moment - LATER - now) / DAY), 1)] += count
+    return found
 
 
 def _share(by_night: Mapping[int, int]) -> int:

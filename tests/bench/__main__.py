@@ -1,8 +1,8 @@
 """`python -m tests.bench [WHAT] [sqlite|postgresql]`: full_set, small_customers, up_to_the_second, any_second, loading, verifying,
-retention; all when none is named.
+retention, pages; all when none is named.
 
-L2L_BENCH_RECORDS, L2L_BENCH_CUSTOMERS, L2L_BENCH_IDLE_CUSTOMERS, L2L_BENCH_MANY_CUSTOMERS, L2L_BENCH_ROWS and L2L_BENCH_CHANGES make it
-larger or smaller. Each measurement runs in a process and a home of its own, so that its memory is its own.
+L2L_BENCH_RECORDS, L2L_BENCH_CUSTOMERS, L2L_BENCH_IDLE_CUSTOMERS, L2L_BENCH_MANY_CUSTOMERS, L2L_BENCH_ESTATE, L2L_BENCH_ROWS and
+L2L_BENCH_CHANGES make it larger or smaller. Each measurement runs in a process and a home of its own, so that its memory is its own.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ WHAT = {
     "loading": ("L2L_BENCH_ROWS", "300000"),
     "verifying": ("L2L_BENCH_CHANGES", "200000"),
     "retention": ("L2L_BENCH_MANY_CUSTOMERS", "10000"),
+    "pages": ("L2L_BENCH_ESTATE", "10000"),
 }
 # Brings the database that it is about.
 BRINGS_ITS_OWN = ("loading",)
+# Seeded by statements of its own.
+ON_POSTGRESQL = ("pages",)
 DATABASES = ("sqlite", "postgresql")
 
 MEASURE = """
@@ -72,7 +75,13 @@ def main(arguments: list[str]) -> int:
         return 2
     wanted = [one for one in WHAT if one in arguments] or list(WHAT)
     databases = [one for one in DATABASES if one in arguments] or list(DATABASES)
-    return max(run(what, database) for what in wanted for database in (("sqlite",) if what in BRINGS_ITS_OWN else databases))
+    return max(run(what, database) for what in wanted for database in _databases_of(what, databases))
+
+
+def _databases_of(what: str, wanted: list[str]) -> list[str]:
+    if what in BRINGS_ITS_OWN:
+        return ["sqlite"]
+    return ["postgresql"] if what in ON_POSTGRESQL else wanted
 
 
 if __name__ == "__main__":

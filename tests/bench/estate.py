@@ -65,7 +65,7 @@ SHA = "md5(n || 'a') || md5(n || 'b')"
 
 
 def seed(first: int, last: int, manager: int, managed: int) -> None:
-    """Customers of these numbers with all that is theirs; the first `managed` are looked after by that user."""
+    """Customers of these numbers with all that is theirs; one in `managed` is looked after by that user."""
     numbers = f"generate_series({first}, {last}) n"
     with unhindered():
         _customers(numbers, manager, managed)
@@ -96,7 +96,7 @@ def _indexes() -> list[tuple[type[models.Model], models.Index]]:
 
 
 def _customers(numbers: str, manager: int, managed: int) -> None:
-    looks_after = f"CASE WHEN n <= {managed} THEN {manager} END"
+    looks_after = f"CASE WHEN n % {managed} = 7 THEN {manager} END"
     about = {"id": CUSTOMER, "code": CODE, "name": "'Works number ' || n", "zone": "'UTC'", "account_manager_id": looks_after}
     fill(Stream, numbers, {"id": CUSTOMER, "name": CODE})
     fill(Customer, numbers, about)
@@ -175,7 +175,7 @@ def _sets(numbers: str) -> None:
     made |= {"goes_at": "now() + interval '1 day' * (abs(400 - age) + 1)", "journal_number": str(RECORDS * VERSIONS), "key_number": "1"}
     fill(backups.BackupSet, each, made)
     state = "CASE WHEN k = 0 AND n % 500 = 0 THEN 'complete' WHEN (n + k) % 2003 = 0 THEN 'missed' ELSE 'done' END"
-    run = {"stream_id": CUSTOMER, "night": "(date_trunc('day', now()) - interval '1 day' * (k + 1))::date", "state": state, "policy": "1"}
+    run = {"stream_id": CUSTOMER, "night": "(now() - interval '12 hours' - interval '1 day' * k)::date", "state": state, "policy": "1"}
     run |= {"attempts": "1", "late": "(n + k) % 97 = 0", "backup_set_id": f"CASE WHEN k < {NIGHTLY} THEN {SET} END", "kind": "'backup'"}
     fill(backups.Run, each, run)
     slots = f"{numbers}, generate_series({NIGHTLY}, {SETS - 1}) k, LATERAL (SELECT {AGE} AS age) a"
@@ -191,7 +191,7 @@ def _stored(each: str, numbers: str) -> None:
     blob = {"stream_id": CUSTOMER, "kind": kinds, "state": "'stored'", "name": name, "sha256": SHA, "size": "3000 * j", "made_by_id": SET}
     begun = _next_id(backups.Blob, "id")
     fill(backups.Blob, each, blob)
-    key = {"stream_id": CUSTOMER, "kind": "'key'", "state": "'stored'", "name": f"'keys/' || {CUSTOMER} || '/1.w1.age'", "sha256": SHA}
+    key = {"stream_id": CUSTOMER, "kind": "'key'", "state": "'stored'", "name": f"'keys/' || {CUSTOMER} || '/1.age'", "sha256": SHA}
     fill(backups.Blob, numbers, key | {"size": "300"})
     owed = "b.id % 5003 = 0 AND l.offsite"
     checked = "now() - interval '1 second' * (b.id * 7919 % 2500000)"
