@@ -1,3 +1,5 @@
+import gc
+
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
 
@@ -11,6 +13,10 @@ class L2LConfig(AppConfig):
         from l2l import checks, controls  # noqa: F401  (registers them)
 
         controls.register()
+
+        # The last app: what is loaded by now is never garbage, and forked processes share its pages as long as nobody counts in them.
+        gc.freeze()
+        gc.enable()
 
 
 class BackOfficeAdminConfig(admin_apps.AdminConfig):

@@ -6,6 +6,7 @@ the two runs go on beside each other, for tests that mostly wait for other proce
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import shutil
@@ -109,13 +110,14 @@ def pytest(arguments: list[str], home: str, database_url: str | None, said: IO[b
 
 
 def main(arguments: list[str]) -> int:
-    only = arguments[arguments.index("--only") + 1] if "--only" in arguments else None
-    at_once = "--at-once" in arguments
-    arguments = [argument for argument in arguments if argument not in ("--only", only, "--at-once")]
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--only", choices=("sqlite", "postgresql"))
+    own.add_argument("--at-once", action="store_true")
+    chosen, arguments = own.parse_known_args(arguments)
     with tempfile.TemporaryDirectory(prefix="l2l-tests-", dir=scratch(), ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the database server below it is another user's, when we are root
         tempfile.tempdir = folder
-        codes = _both(arguments, Path(folder)) if at_once else _one_by_one(arguments, Path(folder), only)
+        codes = _both(arguments, Path(folder)) if chosen.at_once else _one_by_one(arguments, Path(folder), chosen.only)
     return 1 if any(codes) else 0
 
 

@@ -23,6 +23,7 @@ LATER = (
     "tests/admin/test_terms.py",
     "tests/admin/test_timeline.py",
     "tests/admin/test_who_sees_what.py",
+    "tests/backups/destroy/test_buckets.py",
     "tests/backups/live_restore/",
     "tests/backups/prune/test_crashes.py",
     "tests/backups/purge/test_command.py",
