@@ -16,14 +16,13 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from audit.formulas import as_text
 from audit.models import Event
 from audit.populations import Period, Population, Reconciled, Told
 
 FETCH_ROWS = 2000
 APART = timedelta(hours=1)
 _NAMES = re.compile(r"(?<![:\w]):(begins|ends|first|last)\b")
-# What a spreadsheet would take for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t")
 
 
 class As(StrEnum):
@@ -130,13 +129,8 @@ def _time(value: Any) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _text(value: Any) -> str:
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
 _PLAIN: dict[As, Callable[[Any], Any]] = {
-    As.TEXT: _text,
+    As.TEXT: as_text,
     As.NUMBER: lambda value: int(value) if float(value).is_integer() else float(value),
     As.TIME: _time,
     As.DAY: lambda value: value.isoformat() if isinstance(value, date) else str(value)[:10],
