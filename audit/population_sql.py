@@ -153,9 +153,9 @@ def both_ways(
 def _both_ways(one: Told, keys: dict[str, str], period: Period) -> list[Reconciled]:
     """The clocks of a row and of its event are two: an event may lie an hour beside the period, and the row of an event within
     the first or the last hour of it may too."""
-    subjects = _subjects(one, period)
+    subjects, (after, before) = _subjects(one, period), period.widened(-APART)
     inside = {key for key, at in keys.items() if plain(period.begins, As.TIME) <= at < plain(period.ends, As.TIME)}
-    well_inside = {key for key, at in subjects.items() if period.begins + APART <= at < period.ends - APART}
+    well_inside = {key for key, at in subjects.items() if after <= at < before}
     return [
         Reconciled(
             f"rows of which {one.column} lies in the period = those of which an event {one.event} tells",
@@ -175,7 +175,8 @@ def _both_ways(one: Told, keys: dict[str, str], period: Period) -> list[Reconcil
 def _subjects(one: Told, period: Period) -> dict[str, datetime]:
     """The keys that such events name, with when."""
     label = f"{one.label}:" if one.label else ""
-    events = Event.objects.filter(event=one.event, at__gte=period.begins - APART, at__lt=period.ends + APART, subject__startswith=label)
+    begins, ends = period.widened(APART)
+    events = Event.objects.filter(event=one.event, at__gte=begins, at__lt=ends, subject__startswith=label)
     return {subject.removeprefix(label): at for subject, at in events.order_by("number").values_list("subject", "at").iterator()}
 
 
