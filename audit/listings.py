@@ -136,7 +136,7 @@ ATTESTATIONS = Listing(
 )
 ANCHORS = Listing(
     name="anchors",
-    title="Heads over all chains that were sent to somebody outside",
+    title="Each day's signed head over all chains",
     promises=("P8", "P13"),
     key=(Column("day", "a.day", As.DAY),),
     columns=(Column("at", "a.at", As.TIME), Column("root", "a.root")),

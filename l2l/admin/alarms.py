@@ -152,7 +152,7 @@ class ReadingAdmin(BackOfficeAdmin):
 
 @admin.register(Anchor)
 class AnchorAdmin(BackOfficeAdmin):
-    """One a day: the head over all chains, as it was sent to somebody outside."""
+    """One a day: the head over all chains, as somebody outside gets it where one is named."""
 
     list_display = ("day", "root_shortly", moment("at", "made"), "document_link")
     list_before_template = "back_office/anchors.html"

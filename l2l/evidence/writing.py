@@ -215,6 +215,6 @@ def heads_of(span: Span) -> Iterator[bytes]:
 
 
 def anchors_of(period: Period) -> Iterator[bytes]:
-    """What was sent outside, as it was signed, a line each."""
+    """The heads over all chains as they were signed, a line each; events `anchor:sent` tell which left the house."""
     sent = Anchor.objects.filter(at__gte=period.begins, at__lt=period.ends).order_by("day")
     yield from (canonical.dump_bytes(one.document) + b"\n" for one in sent.iterator())
