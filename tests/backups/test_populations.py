@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from io import BytesIO
 
 import pytest
@@ -108,3 +108,16 @@ def test_a_comparison_or_a_review_that_was_taken_out_shows(lived: Period, acme: 
                 cursor.execute("SET LOCAL session_replication_role = replica")  # no trigger fires
             cursor.execute(f"DELETE FROM {table}")
         assert [one.expected - one.found for one in listed.reconcile(lived) if not one.holds] == [1, -1], name
+
+
+def test_an_end_that_nobody_began_shows_once_the_worker_had_its_time(lived: Period, acme: Customer) -> None:
+    """And one that came after the period is no matter of the period's."""
+    terminations, subscription = by_name("terminations"), acme.subscriptions.get()
+    subscription.end = (datetime.now(UTC) - timedelta(days=2)).date()
+    subscription.save_terms()
+    over = datetime.combine(subscription.end + timedelta(days=1), time(), UTC)
+    assert terminations is not None
+    for hours, holds in ((-24, True), (1, True), (3, False)):
+        told = terminations.reconcile(Period(lived.begins, over + timedelta(hours=hours)))
+        (nobody,) = (one for one in told if "nobody began" in one.says)
+        assert nobody.holds is holds, (hours, nobody)
