@@ -33,7 +33,6 @@ from audit.fields import CanonicalJSONField, TrackedFileField
 from audit.files import UploadsUnavailable
 from audit.moments import in_utc
 from audit.paging import CappedPaginator
-from audit.paging import UncountedPaginator as UncountedPaginator
 from audit.sizes import in_units
 
 # What a save or a deletion may answer to the person instead of being done.

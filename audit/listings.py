@@ -6,7 +6,7 @@ from __future__ import annotations
 from django.db import models
 
 from audit import registry
-from audit.models import Finding, Grant
+from audit.models import AccessReview, Anchor, Attestation, Finding, Grant
 from audit.population_sql import As, Column, Listing
 from audit.populations import Period, Reconciled, Told, register_all
 
@@ -30,6 +30,18 @@ def of_grants(period: Period) -> list[Reconciled]:
 
 def of_findings(period: Period) -> list[Reconciled]:
     return in_history(Finding)
+
+
+def of_access_reviews(period: Period) -> list[Reconciled]:
+    return in_history(AccessReview)
+
+
+def of_attestations(period: Period) -> list[Reconciled]:
+    return in_history(Attestation)
+
+
+def of_anchors(period: Period) -> list[Reconciled]:
+    return in_history(Anchor)
 
 
 GRANTS = Listing(
@@ -102,6 +114,8 @@ ACCESS_REVIEWS = Listing(
         Column("signed_off_at", "r.signed_off_at", As.TIME),
     ),
     source="FROM l2l_audit_accessreview AS r WHERE r.signed_off_at >= :begins AND r.signed_off_at < :ends",
+    told=(Told("access:reviewed", "l2l_audit.accessreview", "signed_off_at"),),
+    more=of_access_reviews,
 )
 ATTESTATIONS = Listing(
     name="attestations",
@@ -117,14 +131,17 @@ ATTESTATIONS = Listing(
         Column("attested_at", "a.attested_at", As.TIME),
     ),
     source="FROM l2l_audit_attestation AS a WHERE a.attested_at >= :begins AND a.attested_at < :ends",
+    told=(Told("access:attested", "l2l_audit.attestation", "attested_at"),),
+    more=of_attestations,
 )
 ANCHORS = Listing(
     name="anchors",
-    title="Heads over all chains that were sent to somebody outside",
+    title="Each day's signed head over all chains",
     promises=("P8", "P13"),
     key=(Column("day", "a.day", As.DAY),),
     columns=(Column("at", "a.at", As.TIME), Column("root", "a.root")),
     source="FROM l2l_audit_anchor AS a WHERE a.at >= :begins AND a.at < :ends",
+    more=of_anchors,
 )
 SIGNED_HEADS = Listing(
     name="signed_heads",

@@ -16,14 +16,13 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from audit.formulas import as_text
 from audit.models import Event
 from audit.populations import Period, Population, Reconciled, Told
 
 FETCH_ROWS = 2000
 APART = timedelta(hours=1)
 _NAMES = re.compile(r"(?<![:\w]):(begins|ends|first|last)\b")
-# What a spreadsheet would take for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t")
 
 
 class As(StrEnum):
@@ -130,13 +129,8 @@ def _time(value: Any) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _text(value: Any) -> str:
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
 _PLAIN: dict[As, Callable[[Any], Any]] = {
-    As.TEXT: _text,
+    As.TEXT: as_text,
     As.NUMBER: lambda value: int(value) if float(value).is_integer() else float(value),
     As.TIME: _time,
     As.DAY: lambda value: value.isoformat() if isinstance(value, date) else str(value)[:10],
@@ -159,9 +153,9 @@ def both_ways(
 def _both_ways(one: Told, keys: dict[str, str], period: Period) -> list[Reconciled]:
     """The clocks of a row and of its event are two: an event may lie an hour beside the period, and the row of an event within
     the first or the last hour of it may too."""
-    subjects = _subjects(one, period)
+    subjects, (after, before) = _subjects(one, period), period.widened(-APART)
     inside = {key for key, at in keys.items() if plain(period.begins, As.TIME) <= at < plain(period.ends, As.TIME)}
-    well_inside = {key for key, at in subjects.items() if period.begins + APART <= at < period.ends - APART}
+    well_inside = {key for key, at in subjects.items() if after <= at < before}
     return [
         Reconciled(
             f"rows of which {one.column} lies in the period = those of which an event {one.event} tells",
@@ -181,7 +175,8 @@ def _both_ways(one: Told, keys: dict[str, str], period: Period) -> list[Reconcil
 def _subjects(one: Told, period: Period) -> dict[str, datetime]:
     """The keys that such events name, with when."""
     label = f"{one.label}:" if one.label else ""
-    events = Event.objects.filter(event=one.event, at__gte=period.begins - APART, at__lt=period.ends + APART, subject__startswith=label)
+    begins, ends = period.widened(APART)
+    events = Event.objects.filter(event=one.event, at__gte=begins, at__lt=ends, subject__startswith=label)
     return {subject.removeprefix(label): at for subject, at in events.order_by("number").values_list("subject", "at").iterator()}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from audit.promises import PROMISES
@@ -31,6 +31,11 @@ class Period:
     @property
     def last(self) -> date:
         return (self.ends - MICROSECOND).date()
+
+    def widened(self, by: timedelta = timedelta()) -> tuple[datetime, datetime]:
+        """Its two ends in UTC, each so much further out (further in, where it is negative): by hours that pass, which are not those that a
+        zone's clock shows where it jumps."""
+        return self.begins.astimezone(UTC) - by, self.ends.astimezone(UTC) + by
 
 
 @dataclass(frozen=True, slots=True)

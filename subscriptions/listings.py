@@ -6,7 +6,7 @@ from __future__ import annotations
 from audit.listings import in_history
 from audit.population_sql import As, Column, Listing
 from audit.populations import Period, Reconciled, Told, register_all
-from subscriptions.models import Customer, LegalHold, Subscription
+from subscriptions.models import Customer, LegalHold, Reconciliation, Subscription
 
 _SUBSCRIPTIONS = "FROM l2l_subscriptions_subscription AS s WHERE s.customer_id = c.id"
 _STANDING = "FROM l2l_subscriptions_deletionrequest AS d WHERE d.customer_id = c.id AND d.state <> 'cancelled'"
@@ -22,6 +22,10 @@ def _of_agreements(period: Period) -> list[Reconciled]:
 
 def _of_holds(period: Period) -> list[Reconciled]:
     return in_history(LegalHold)
+
+
+def _of_reconciliations(period: Period) -> list[Reconciled]:
+    return in_history(Reconciliation)
 
 
 CUSTOMERS = Listing(
@@ -124,6 +128,8 @@ RECONCILIATIONS = Listing(
         Column("matched", "r.matched", As.NUMBER),
     ),
     source="FROM l2l_subscriptions_reconciliation AS r WHERE r.at >= :begins AND r.at < :ends",
+    told=(Told("customers:reconciled", "l2l_subscriptions.reconciliation", "at"),),
+    more=_of_reconciliations,
 )
 LISTINGS = (CUSTOMERS, AGREEMENTS, HOLDS, EXPORTS, RECONCILIATIONS)
 

@@ -11,12 +11,14 @@ from django.db.models import Avg, Count, Exists, F, Max, Min, OuterRef, Q
 from audit.controls import Control, Flaw, Measured, counted, judged
 from audit.moments import in_utc, length
 from audit.promises import Standing
-from backups.models import ItemExport, TestRestore
+from backups.models import BackupSet, ItemExport, TestNight, TestRestore
 from backups.test_restores import coverage
 from backups.test_restores.sign_off import unsigned
+from subscriptions.ending import standing
 
 # What is due is tried each night until it passes.
 LATE_AT_LAST = timedelta(days=7)
+PLANNED_WITHIN = timedelta(days=3)
 SIGNED_OFF_WITHIN = timedelta(days=30)
 ASKED_BACK = timedelta(days=30)
 ANSWERED_WITHIN, ANSWERED_AT_LAST = timedelta(hours=1), timedelta(hours=24)
@@ -28,12 +30,12 @@ State = ItemExport.State
 
 def measure_test_restores(now: datetime) -> Measured:
     """The debt of customers, tiers and locations, and what nobody signed off."""
-    debt = coverage.debt(now)
+    debt, unplanned = coverage.debt(now), list(_unplanned(now))
     waiting = unsigned(TestRestore.objects.filter(ended_at__lt=now - SIGNED_OFF_WITHIN)).count()
     if not debt.owed:
-        return judged("nothing to test yet", _unsigned(waiting), 0)
+        return judged("nothing to test yet", [*unplanned, *_unsigned(waiting)], 0)
     figure = f"{debt.tested:,} of {debt.owed:,} customers' tiers and locations tested, {debt.late:,} late, {debt.failed:,} failed"
-    return judged(figure, [*_of_debt(debt, now), *_unsigned(waiting)], debt.late + debt.failed)
+    return judged(figure, [*_of_debt(debt, now), *unplanned, *_unsigned(waiting)], debt.late + debt.failed)
 
 
 def _of_debt(debt: coverage.Debt, now: datetime) -> Iterator[Flaw]:
@@ -47,6 +49,15 @@ def _of_debt(debt: coverage.Debt, now: datetime) -> Iterator[Flaw]:
         state = Standing.BROKEN if now - debt.oldest > LATE_AT_LAST else Standing.AT_RISK
         text = f"{counted(debt.late, 'test')} late, the oldest due {in_utc(debt.oldest)}."
         yield Flaw(state, text, "Test restores says why; choose more tests a night, or start them by hand.")
+
+
+def _unplanned(now: datetime) -> Iterator[Flaw]:
+    """What is owed is only known from each night's plan: without one every figure here would stay as good as it was."""
+    since = now - PLANNED_WITHIN
+    old = BackupSet.objects.filter(state=BackupSet.State.MADE, protected_at__lt=since).exclude(stream__in=standing.left_alone())
+    if not TestNight.objects.filter(planned_at__gt=since).exists() and old.exists():
+        text = f"No night's tests were planned for {PLANNED_WITHIN.days} days: what is owed by now nobody knows."
+        yield Flaw(Standing.AT_RISK, text, "See whether the worker runs.")
 
 
 def _unsigned(count: int) -> Iterator[Flaw]:
@@ -113,7 +124,7 @@ CONTROLS = (
         title="Test restores",
         threshold=(
             "Broken: the newest test of a customer's tier at a location failed, or one is late by more than 7 days. At risk: one is late, "
-            "or nobody signed one off for 30 days."
+            "nobody signed one off for 30 days, or no night's tests were planned for 3 days."
         ),
         unit="late or failed",
         measure=measure_test_restores,

@@ -16,6 +16,7 @@ from audit.populations import Period, Population, Reconciled, Told
 from backups.destroy import certificate_pdf
 from backups.models import Certificate, DestructionPlan
 from backups.populations import sampled
+from subscriptions.controls import OPENED_WITHIN
 from subscriptions.ending import clock as clocks
 from subscriptions.ending import requests
 from subscriptions.models import DataReturn, DeletionRequest, Receipt
@@ -58,10 +59,11 @@ def _in_time(due_at: datetime | None, destroyed_at: datetime | None, now: dateti
 
 
 def reconcile(period: Period) -> list[Reconciled]:
-    over = len(requests.owed(clock.now()))
+    by = min(clock.now(), period.ends) - OPENED_WITHIN
+    over = len(requests.owed(by))
     return [
         *LISTING.reconcile(period),
-        Reconciled("customers whose last subscription is over and whose end nobody began = none", 0, over),
+        Reconciled(f"customers whose last subscription was over by {plain(by, As.TIME)} and whose end nobody began = none", 0, over),
         *in_history(DeletionRequest),
         *in_history(DataReturn),
         *in_history(Receipt),

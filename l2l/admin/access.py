@@ -22,6 +22,7 @@ from audit import clock, reviewing
 from audit.admin import BackOfficeAdmin, display, moment, short_digest
 from audit.decisions import Decision, decide
 from audit.events import Event, record
+from audit.formulas import as_text
 from audit.models import AccessReview, Attestation
 from audit.quarters import Quarter, named, quarter_of
 from audit.reviewing import About, Duty, ReviewRefused
@@ -235,15 +236,10 @@ class AccessReviewAdmin(BackOfficeAdmin):
 
 def _lines(people: Iterable[Mapping[str, Any]]) -> Iterator[list[Any]]:
     for one in people:
-        about = [_as_text(one["person"]), _as_text(one["name"]), one["active"], one["superuser"]]
-        rest = ["; ".join(one["beyond"]), one["approves"], one["destroys"], one["last_sign_in"]]
+        about = [as_text(one["person"]), as_text(one["name"]), one["active"], one["superuser"]]
+        rest = [as_text("; ".join(one["beyond"])), one["approves"], one["destroys"], one["last_sign_in"]]
         for held in one["roles"] or ({"role": "", "since": "", "by": "", "until": ""},):
-            yield [*about, held["role"], held["since"], _as_text(held["by"]), held["until"], *rest]
-
-
-def _as_text(value: str) -> str:
-    """A name that a spreadsheet would take for a formula gets an apostrophe before it."""
-    return f"'{value}" if value[:1] in ("=", "+", "-", "@") else value
+            yield [*about, held["role"], held["since"], as_text(held["by"]), held["until"], *rest]
 
 
 def _suggested(now: datetime) -> Quarter:

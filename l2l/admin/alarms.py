@@ -11,13 +11,15 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
 from audit import canonical, controls
-from audit.admin import BackOfficeAdmin, UncountedPaginator, code, display, moment, short_digest
+from audit.admin import BackOfficeAdmin, code, display, moment, short_digest
 from audit.badges import badge
 from audit.models import Alarm, Anchor, Reading
+from audit.paging import UncountedPaginator
 from audit.promises import Standing
 from backups.admin.charts import KINDS
 from l2l.admin.findings import label_of_kind
 from l2l.admin.standings import SEES_FIGURES
+from l2l.alarms.looking import CONTROL, FINDING
 
 TOLD = (
     ("mailed_at", "by mail"),
@@ -25,7 +27,8 @@ TOLD = (
     ("end_mailed_at", "by mail that it is over"),
     ("end_posted_at", "by the webhook that it is over"),
 )
-OF_A_CONTROL, OF_A_FINDING = "control:", "finding:"
+# For who sees every customer.
+COUNTED = ("text", "todo", "attempts", "trouble")
 
 
 class OverFilter(admin.SimpleListFilter):
@@ -64,7 +67,13 @@ class AlarmAdmin(BackOfficeAdmin):
         return [field for _, options in self.get_fieldsets(request, obj) for field in options["fields"]]
 
     def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
-        return rows if user.has_perm(SEES_FIGURES) else rows.filter(subject__startswith=OF_A_CONTROL)
+        return rows if user.has_perm(SEES_FIGURES) else rows.filter(subject__startswith=CONTROL)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """What a person may not read they may not filter by either: it could be asked for letter by letter."""
+        return (lookup.partition("__")[0] not in COUNTED or request.user.has_perm(SEES_FIGURES)) and super().lookup_allowed(
+            lookup, value, request
+        )
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """What was counted is over all customers."""
@@ -93,10 +102,10 @@ class AlarmAdmin(BackOfficeAdmin):
 
 def called(subject: str) -> str:
     """What an alarm is about, in words; a subject that this version does not know stands for itself."""
-    if subject.startswith(OF_A_CONTROL):
-        control = controls.by_name(subject.removeprefix(OF_A_CONTROL))
+    if subject.startswith(CONTROL):
+        control = controls.by_name(subject.removeprefix(CONTROL))
         return f"{control.promise}: {control.title}" if control else subject
-    return label_of_kind(subject.removeprefix(OF_A_FINDING)).capitalize() if subject.startswith(OF_A_FINDING) else subject
+    return label_of_kind(subject.removeprefix(FINDING)).capitalize() if subject.startswith(FINDING) else subject
 
 
 @admin.register(Reading)
@@ -144,7 +153,7 @@ class ReadingAdmin(BackOfficeAdmin):
 
 @admin.register(Anchor)
 class AnchorAdmin(BackOfficeAdmin):
-    """One a day: the head over all chains, as it was sent to somebody outside."""
+    """One a day: the head over all chains, as somebody outside gets it where one is named."""
 
     list_display = ("day", "root_shortly", moment("at", "made"), "document_link")
     list_before_template = "back_office/anchors.html"

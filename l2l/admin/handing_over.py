@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +24,7 @@ from l2l.admin.past_term import PastTermPages
 from subscriptions import handing_over
 from subscriptions.admin import as_uuid
 from subscriptions.admin.uploads import as_refusal
+from subscriptions.handing_over import HandingOverRefused
 from subscriptions.importing.customers import COLUMNS, import_customers
 from subscriptions.importing.report import FileRefused, counted
 from subscriptions.models import Customer
@@ -93,12 +95,16 @@ class HandingOverPages(PastTermPages):
             _back(request, chosen, self.url("changelist")),
         )
 
+        seen = _digest(chosen)
+
         def act(values: Mapping[str, Any]) -> str:
+            if "manager" in request.GET and request.POST.get("seen") != seen:
+                raise HandingOverRefused("Other customers are among them than when you opened the page. None was handed over: look again.")
             moved = handing_over.hand_over(chosen, to=values["to"], by=request.user, why=values["reason"])
             same = len(chosen) - len(moved)
             return f"{counted(len(moved), 'customer')} handed over to {values['to']}{f'; {same} were theirs already' if same else ''}."
 
-        return decide(self, request, decision, HandOverForm, act)
+        return decide(self, request, decision, HandOverForm, act, carried=[("seen", seen)])
 
     def import_view(self, request: HttpRequest) -> HttpResponse:
         """Many new customers from one file."""
@@ -142,6 +148,11 @@ def _asked_for(request: HttpRequest) -> models.QuerySet[Customer, Customer]:
         )
     keys = [key for text in request.GET.getlist("customer")[:AT_ONCE] if (key := as_uuid(text)) is not None]
     return visible.filter(pk__in=keys)
+
+
+def _digest(chosen: list[Customer]) -> str:
+    """Of who is on the page: all of a manager's may be others by the time somebody says yes."""
+    return hashlib.sha256(" ".join(sorted(str(one.pk) for one in chosen)).encode()).hexdigest()
 
 
 def _back(request: HttpRequest, chosen: list[Customer], customers: str) -> str:

@@ -12,7 +12,7 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult, urlsplit
 
@@ -28,10 +28,14 @@ class NotDelivered(OSError):
 
 def problem_with(url: str) -> str:
     """What is wrong with the address of a webhook; empty when nothing is."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_address = bool(parts.hostname) and parts.port != 0 and url.isascii()
+    except ValueError:  # brackets or a port that are none
         return "it is no https:// address"
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme not in ("https", "http") or not is_address:
+        return "it is no https:// address"
+    if parts.scheme == "http" and not _is_loopback(str(parts.hostname)):
         return "it is not https, and not on this machine"
     if parts.username or parts.password:
         return "it holds a name or a password before the host, which is not sent"
@@ -95,7 +99,8 @@ def _ended_after(connection: HTTPConnection, seconds: float) -> Iterator[threadi
     def end() -> None:
         over.set()
         if connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # it was closed in this very moment
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

@@ -86,7 +86,7 @@ def carry_out(vault: Vault, pk: uuid.UUID) -> EvidencePack | None:
     except (BackupError, StoreError, OSError) as problem:
         _give_up(pack, str(problem))
     except BaseException as problem:
-        _give_up(pack, f"{type(problem).__name__}: {problem}")
+        _give_up(pack, f"{type(problem).__name__}: the worker's log says more.")  # its words may quote what people wrote
         raise
     pack.refresh_from_db()
     return pack

@@ -33,6 +33,7 @@ from l2l.evidence.writing import Listed
 
 README = Path(__file__).with_name("readme.txt")
 DAY = timedelta(days=1)
+EARLIEST = date(1970, 1, 1)
 SEED = re.compile(r"[\w.-]{0,64}", re.ASCII)
 
 Tell = Callable[[str], Any]
@@ -58,6 +59,8 @@ def period_of(first: date, last: date, now: datetime) -> Period:
     """From the first day's beginning to the last one's end, in the policy's zone. Raises `NotMade`."""
     if last < first:
         raise NotMade(f"The period ends ({last}) before it begins ({first}).")
+    if first < EARLIEST:
+        raise NotMade(f"The period begins on {first}, when there was nothing to prove. Choose {EARLIEST} or a later day.")
     zone = policies.zone_at(now)
     if last > now.astimezone(zone).date():
         raise NotMade(f"The period ends on {last}, which is to come. Choose today or an earlier day.")
@@ -68,10 +71,9 @@ def make(vault: Vault, period: Period, *, seed: str, path: Path, ident: uuid.UUI
     """The pack at `path`. Stands inside `audit.acting(...)`. Raises `NotMade`, `PackTooLarge`, `NoHead`, `OSError`."""
     if path.exists():
         raise NotMade(f"{path} is there already. Choose another name, or take it away first.")
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{ident}.partial")  # two who make one at once do not take each other's
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     evidence.sign_head(vault.signer, vault.clock())  # all that was recorded so far stands under it
-    partial.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
             lists = _written(vault, period, seed, ident, file, tell)
@@ -80,11 +82,18 @@ def make(vault: Vault, period: Period, *, seed: str, path: Path, ident: uuid.UUI
             tell("reading it back")
             _read_back(file, vault.fingerprint)
         made = _made(partial, path, lists, vault.fingerprint)
-        os.link(partial, path)
+        _name(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     flush(path.parent)
     return made
+
+
+def _name(partial: Path, path: Path) -> None:
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise NotMade(f"{path} was made by somebody else meanwhile. Choose another name, or take it away first.") from None
 
 
 def _written(vault: Vault, period: Period, seed: str, ident: uuid.UUID, file: BinaryIO, tell: Tell) -> list[Listed]:

@@ -146,7 +146,8 @@ def changes(period: Period) -> Iterator[tuple[Any, ...]]:
 
 def gaps(period: Period, until: Any) -> Iterator[tuple[Any, ...]]:
     """The stretches of the period, up to `until`, without a reading: from, to, hours."""
-    at, ends = period.begins, min(period.ends, until)
+    at, over = period.widened()
+    ends = min(over, until)
     for hour in _hour_starts(period):
         if hour - at >= HOUR:
             yield plain(at, As.TIME), plain(hour, As.TIME), int((hour - at) / HOUR)
@@ -182,7 +183,8 @@ class Span:
 
 def span_of(period: Period) -> Span:
     """All events of the period, and an hour beside it, between two signed heads. Raises `NoHead`."""
-    events = Event.objects.filter(at__gte=period.begins - APART, at__lt=period.ends + APART)
+    begins, ends = period.widened(APART)
+    events = Event.objects.filter(at__gte=begins, at__lt=ends)
     found = events.aggregate(first=Min("number"), last=Max("number"))
     newest = SignedHead.objects.order_by("-number", "-id").first()
     if newest is None:
@@ -213,6 +215,6 @@ def heads_of(span: Span) -> Iterator[bytes]:
 
 
 def anchors_of(period: Period) -> Iterator[bytes]:
-    """What was sent outside, as it was signed, a line each."""
+    """The heads over all chains as they were signed, a line each; events `anchor:sent` tell which left the house."""
     sent = Anchor.objects.filter(at__gte=period.begins, at__lt=period.ends).order_by("day")
     yield from (canonical.dump_bytes(one.document) + b"\n" for one in sent.iterator())

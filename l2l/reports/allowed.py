@@ -1,4 +1,4 @@
-"""Who may take which report: whoever sees the customer, and of its content the models that they see (P5). Asked inside of the making."""
+"""Who may take which report: whoever sees the customer, and of its content the models that they see (P5). Asked by the making itself."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from audit.events import Event
 from audit.signing import Signer
 from backups.exports import EXPORT_KEPT, purges_of, refuse_purged_since
 from l2l.reports import statement_csv, statement_pdf, trail_csv, trail_pdf
+from l2l.reports.allowed import check_sees
 from l2l.reports.periods import Days
 from l2l.reports.statement import signed, statement_of
 from l2l.reports.trail import Change, Trail
@@ -140,13 +141,16 @@ def make_statement(
     kind: Kind,
     file: IO[bytes],
     *,
+    by: Any,
     signer: Signer,
     now: datetime,
     reason: str,
     sample: bool,
     software: str = "",
 ) -> Made:
-    """Writes the customer statement into the file."""
+    """Writes the customer statement into the file. `by` is who takes it, None whoever is at the shell. Raises `NotYours`."""
+    if by is not None:
+        check_sees(by, customer)
     before = purges_of(customer.pk)
     statement = signed(statement_of(customer, days, now=now), signer, sample=sample, software=software)
     pieces: dict[Kind, Callable[[], Iterable[bytes]]] = {

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+# With room on both sides for a zone's hours and a day.
+EARLIEST, LATEST = date(1900, 1, 1), date(9998, 12, 31)
+
 
 class NoPeriod(Exception):
-    """The last day lies before the first."""
+    """The last day lies before the first, or one of them in no calendar that we keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,9 @@ class Days:
     last: date | None = None
 
     def __post_init__(self) -> None:
+        for day in (self.first, self.last):
+            if day and not EARLIEST <= day <= LATEST:
+                raise NoPeriod(f"{day} lies in no time that is kept here: choose a day from {EARLIEST} to {LATEST}.")
         if self.first and self.last and self.last < self.first:
             raise NoPeriod(f"The period ends ({self.last}) before it begins ({self.first}).")
 

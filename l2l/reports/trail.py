@@ -25,6 +25,7 @@ from audit.history_pages import names_of
 from audit.models import JournalRow
 from audit.old_and_new import Value, values
 from audit.registry import Protected
+from l2l.reports.allowed import check_sees
 from l2l.reports.periods import Days
 from subscriptions.ending.states import State
 from subscriptions.models import Customer, DeletionRequest
@@ -128,17 +129,20 @@ def trail_of(
     customer: Customer,
     days: Days,
     *,
+    by: Any,
     now: datetime,
-    models: Sequence[Protected] | None = None,
     model: str = "",
     item: str = "",
 ) -> Trail:
-    """The trail of one customer in those days. `models` are those that the asking person may see (None: all of them); `model` is one of
-    them by its label, `item` an object of it by its name or key. Raises `NoTrail` where there is no such model or item."""
+    """The trail of one customer in those days. `by` is who asks: it tells of the models that this person sees; None is whoever is at the
+    shell, who may read the database anyway. `model` is one of them by its label, `item` an object of it by its name or key. Raises
+    `NotYours`, and `NoTrail` where there is no such model or item."""
+    if by is not None:
+        check_sees(by, customer)
     if DeletionRequest.objects.filter(customer=customer, state=State.DESTROYED.value).exists():
         raise NoTrail("Everything of this customer was destroyed, its audit trail too: that went to it with the package.")
     known = registry.of_stream(customer.pk)
-    seen = list(models) if models is not None else known
+    seen = visible_models(by, customer.pk) if by is not None else known
     chosen = _chosen(seen, model) if model or item else seen
     if not chosen:
         raise NoTrail("You may see none of the customer's models, so that there is no trail to show.")

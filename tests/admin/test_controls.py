@@ -121,6 +121,13 @@ def test_alarms_of_findings_and_what_they_count_are_for_who_sees_every_customer(
     assert as_("ada").get(url("alarm_change", alarms["finding"].pk)).status_code == 302
 
 
+@pytest.mark.parametrize("lookup", ["text__startswith=bolt", "todo__contains=b", "trouble__gt=a", "attempts__gt=0"])
+def test_what_a_person_may_not_read_they_may_not_filter_by(as_: As, alarms: dict[str, Alarm], lookup: str) -> None:
+    page = f"{url('alarm_changelist')}?{lookup}"
+    assert as_("ada").get(page).status_code == 400 and as_("otto").get(page).status_code == 200
+    assert len(as_("ada").get(url("alarm_changelist") + "?standing=open&state__exact=broken").context["cl"].result_list) == 1
+
+
 @pytest.mark.parametrize("page", ["alarm", "reading", "anchor"])
 def test_each_empty_list_says_where_its_rows_come_from(page: str, as_: As) -> None:
     assert "There is none" in words(as_("otto").get(url(f"{page}_changelist")))

@@ -34,7 +34,7 @@ from backups.models import (
 from backups.policies import ensure_first_policy
 from l2l.admin.front.nights import last_night
 from l2l.admin.site import PAGES as NAVIGATION
-from subscriptions.models import DataRecord
+from subscriptions.models import Customer, DataRecord
 from tests.admin.conftest import Belongings, url
 from tests.admin.measured import a_day, stand
 
@@ -67,6 +67,13 @@ def test_what_is_owed_is_shown(as_: As, own: Belongings) -> None:
     Copy.objects.update(state=Copy.State.OWED)
     for page in ("/", url("location_changelist"), url("customer_overview", own.customer.pk)):
         assert "1 copy, 99 B" in as_("otto").get(page).content.decode()
+
+
+def test_nothing_to_do_is_told_twice(as_: As, own: Belongings) -> None:
+    with audit.acting("root", reason="a test"):
+        Customer.objects.filter(pk=own.customer.pk).tracked_change(account_manager=None)
+    told = [(one.label, one.text) for one in as_("rita").get("/").context["todos"]]
+    assert len(told) == len(set(told)) and [text for label, text in told if label == "Customers"] != []
 
 
 def test_the_navigation_has_no_icon_and_no_name_twice() -> None:

@@ -12,6 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
+import audit
 from subscriptions.models import Customer
 from tests.admin.conftest import Belongings, form_of, url
 
@@ -69,9 +70,23 @@ def test_all_of_one_manager_s_and_all_of_nobody_s(
     as_: As, own: Belongings, foreign: Belongings, cleo: User, people: dict[str, User]
 ) -> None:
     rita = as_("rita")
-    rita.post(f"{url('customer_hand_over')}?manager=none", {"to": cleo.pk, "reason": "x"})
-    assert managers() == {"acme": "ada", "bolt": "cleo"}
-    rita.post(f"{url('customer_hand_over')}?manager={people['ada'].pk}", {"to": cleo.pk, "reason": "x"})
+    for asked, then in (("none", {"acme": "ada", "bolt": "cleo"}), (people["ada"].pk, {"acme": "cleo", "bolt": "cleo"})):
+        address = f"{url('customer_hand_over')}?manager={asked}"
+        rita.post(address, {"to": cleo.pk, "reason": "x", **dict(rita.get(address).context["carried"])})
+        assert managers() == then
+
+
+def test_nobody_goes_along_who_was_not_on_the_page(
+    as_: As, own: Belongings, foreign: Belongings, cleo: User, people: dict[str, User]
+) -> None:
+    rita, address = as_("rita"), f"{url('customer_hand_over')}?manager={people['ada'].pk}"
+    given = {"to": cleo.pk, "reason": "x", **dict(rita.get(address).context["carried"])}
+    with audit.acting("rita", reason="meanwhile"):
+        Customer.objects.filter(pk=foreign.customer.pk).tracked_change(account_manager=people["ada"])
+    refused = rita.post(address, given)
+    assert b"None was handed over: look again" in refused.content and b"bolt works" in refused.content
+    assert managers() == {"acme": "ada", "bolt": "ada"}
+    rita.post(address, {**given, **dict(refused.context["carried"])})
     assert managers() == {"acme": "cleo", "bolt": "cleo"}
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from io import BytesIO
 
 import pytest
-from django.db import connection
+from django.contrib.auth.models import User
+from django.db import connection, transaction
 
-from audit import findings
+import audit
+from audit import findings, reviewing
 from audit.population_sql import count, statement
 from audit.populations import Period, Population, all_populations, by_name
 from audit.promises import PROMISES
+from audit.quarters import quarter_of
+from audit.rights import digest_of, documents, rights_now
 from backups import runs
 from backups.models import Run
 from backups.policies import ensure_first_policy
 from backups.vault import Vault
 from subscriptions.models import Customer
+from subscriptions.reconciling import reconcile
 from tests.backups.conftest import Clock
 
 pytestmark = [
@@ -78,3 +84,40 @@ def test_a_row_behind_the_back_of_the_evidence_trail_shows(lived: Period) -> Non
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM l2l_audit_finding")
     assert not all(one.holds for one in deviations.reconcile(lived))
+
+
+def test_a_comparison_or_a_review_that_was_taken_out_shows(lived: Period, acme: Customer) -> None:
+    """Two that nobody may make unseen: that the list of customers was complete, and who had access."""
+    anna = User.objects.create_superuser("anna")
+    now = datetime.now(UTC)
+    with audit.acting("anna", reason="a test"):
+        reconcile(BytesIO(b"code\nacme\nother\n"), "billing.csv", now=now)
+        seen = digest_of(documents(rights_now(now)))
+        reviewing.sign_off(by=anna, quarter=quarter_of(now), seen=seen, remarks="", locations=[], now=now)
+        reviewing.attest("keys", "", people="nobody else", by=anna, quarter=quarter_of(now), locations=[], now=now)
+    for name, table in (
+        ("reconciliations", "l2l_subscriptions_reconciliation"),
+        ("access_reviews", "l2l_audit_accessreview"),
+        ("attestations", "l2l_audit_attestation"),
+    ):
+        listed = by_name(name)
+        assert listed is not None and len(list(listed.rows(lived))) == 1
+        assert all(one.holds for one in listed.reconcile(lived)), listed.reconcile(lived)
+        with transaction.atomic(), connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SET LOCAL session_replication_role = replica")  # no trigger fires
+            cursor.execute(f"DELETE FROM {table}")
+        assert [one.expected - one.found for one in listed.reconcile(lived) if not one.holds] == [1, -1], name
+
+
+def test_an_end_that_nobody_began_shows_once_the_worker_had_its_time(lived: Period, acme: Customer) -> None:
+    """And one that came after the period is no matter of the period's."""
+    terminations, subscription = by_name("terminations"), acme.subscriptions.get()
+    subscription.end = (datetime.now(UTC) - timedelta(days=2)).date()
+    subscription.save_terms()
+    over = datetime.combine(subscription.end + timedelta(days=1), time(), UTC)
+    assert terminations is not None
+    for hours, holds in ((-24, True), (1, True), (3, False)):
+        told = terminations.reconcile(Period(lived.begins, over + timedelta(hours=hours)))
+        (nobody,) = (one for one in told if "nobody began" in one.says)
+        assert nobody.holds is holds, (hours, nobody)

@@ -46,6 +46,20 @@ def test_a_test_that_fails_turns_it_red_until_one_passes(service: Service, acme:
     assert all(test.document["signed_by"] for test in TestRestore.objects.all())
 
 
+def test_nights_whose_tests_nobody_plans_put_it_at_risk(service: Service, acme: Any) -> None:
+    """What nobody looks for is not late by any list."""
+    service.night(NINTH)
+    assert service.measured()["P7"] is Standing.KEPT
+    service.clock.forward(days=3)
+    assert service.measured()["P7"] is Standing.AT_RISK
+    assert service.state("test_restores").figure == "nothing to test yet" and "planned" in service.state("test_restores").why
+    service.night(service.clock.now.date())
+    assert orders.plan_night(service.vault, service.clock()) is None  # the night before is over, this one's hour is not come
+    service.clock.forward(hours=18)
+    assert orders.plan_night(service.vault, service.clock()) is not None
+    assert service.measured()["P7"] is Standing.KEPT
+
+
 def test_what_is_not_tested_within_its_days_turns_it_red(service: Service, acme: Any) -> None:
     service.night(NINTH)
     policy = service.vault.in_force(service.clock())

@@ -14,7 +14,7 @@ from backups.errors import BackupError
 from l2l.reports import at_the_command_line as shared
 from l2l.reports.making import Kind, make_trail
 from l2l.reports.periods import Days, NoPeriod
-from l2l.reports.trail import trail_of, visible_models
+from l2l.reports.trail import trail_of
 from subscriptions.models import Customer
 
 FORMATS = (Kind.CSV.value, Kind.PDF.value)
@@ -36,12 +36,12 @@ class Command(BackOfficeCommand):
     def work(self, *, customer: str, to_file: Path, reason: str, **options: Any) -> None:
         chosen = Customer.objects.all().by_code(customer)
         kind = Kind(shared.format_of(to_file, options["format"], FORMATS))
-        user = shared.person("audit_trail", options["user"], options["password_file"], chosen)
+        user = shared.person("audit_trail", options["user"], options["password_file"])
         trail = trail_of(
             chosen,
             Days(chosen.zone, options["first"], options["last"]),
+            by=user,
             now=clock.now(),
-            models=None if user is None else visible_models(user, chosen.pk),
             model=options["model"],
             item=options["item"],
         )

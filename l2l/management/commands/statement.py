@@ -31,9 +31,9 @@ class Command(BackOfficeCommand):
     def work(self, *, customer: str, to_file: Path, reason: str, **options: Any) -> None:
         chosen = Customer.objects.all().by_code(customer)
         kind = Kind(shared.format_of(to_file, options["format"], FORMATS))
-        user = shared.person("statement", options["user"], options["password_file"], chosen)
+        user = shared.person("statement", options["user"], options["password_file"])
         days, vault = Days(chosen.zone, options["first"], options["last"]), vaults.from_settings()
-        about: dict[str, Any] = {"signer": vault.signer, "sample": settings.L2L_SAMPLE, "software": vault.software_version}
+        about: dict[str, Any] = {"by": user, "signer": vault.signer, "sample": settings.L2L_SAMPLE, "software": vault.software_version}
         with actors.acting(shared.acting("statement", user, reason)):
             made = shared.made_at(to_file, lambda file: make_statement(chosen, days, kind, file, now=clock.now(), reason=reason, **about))
         self.report(shared.lines(made, to_file), shared.document(made, to_file))

@@ -84,6 +84,10 @@ def test_nobody_there_is_said_without_the_address(receiver: Receiver) -> None:
         ("ftp://alerts.example.org/", "no https"),
         ("alerts.example.org", "no https"),
         ("https://", "no https"),
+        ("https://[::1", "no https"),
+        ("https://alerts.example.org:99999/", "no https"),
+        ("https://alerts.example.org:x/", "no https"),
+        ("https://alerts.example.org/Ü", "no https"),
         ("https://me:secret@alerts.example.org/", "name or a password"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 import zipfile
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -91,7 +92,9 @@ def test_nobody_without_the_right_asks_or_takes(asked: Asked, clock: Any) -> Non
         asking.download(asked(), by=stranger, now=clock.now)
 
 
-@pytest.mark.parametrize("given", [{"last": date(2100, 1, 1)}, {"first": date(2100, 1, 1)}, {"seed": "two words"}, {"reason": " "}])
+@pytest.mark.parametrize(
+    "given", [{"last": date(2100, 1, 1)}, {"first": date(2100, 1, 1)}, {"first": date(1, 1, 1)}, {"seed": "two words"}, {"reason": " "}]
+)
 def test_what_cannot_be_is_refused(asked: Asked, given: dict[str, Any]) -> None:
     with pytest.raises((NotMade, PackRefused)):
         asked(**given)
@@ -125,6 +128,23 @@ def test_what_fails_says_why_and_leaves_nothing(asked: Asked, vault: Vault, sett
     assert failed is not None and failed.state == State.FAILED
     assert failed.trouble
     assert events("pack:made") == []
+
+
+def test_two_who_make_one_at_once_do_not_spoil_each_others(otto: User, vault: Vault, clock: Any, tmp_path: Path) -> None:
+    path, period = tmp_path / "pack.zip", making.period_of(clock.now.date(), clock.now.date(), clock.now)
+    began: list[str] = []
+
+    def other(line: str) -> None:
+        """While the first one is at it somebody else makes one under the same name."""
+        if not began:
+            began.append(line)
+            making.make(vault, period, seed="b", path=path, ident=uuid.uuid4())
+
+    with audit.acting("otto", reason="a test"), pytest.raises(NotMade, match="made by somebody else meanwhile"):
+        making.make(vault, period, seed="a", path=path, ident=uuid.uuid4(), tell=other)
+    with path.open("rb") as file:
+        opened, found = verify_evidence.verify(file, vault.fingerprint)
+    assert (opened.manifest["seed"], found.wrong) == ("b", []) and list(tmp_path.glob(".*")) == []
 
 
 def test_it_goes_after_a_month(asked: Asked, vault: Vault, clock: Any) -> None:

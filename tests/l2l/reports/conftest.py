@@ -31,7 +31,7 @@ def theirs(acting: Any, db: None) -> Any:
 
 
 def trail(customer: Any, first: date | None = None, last: date | None = None, **asked: Any) -> Trail:
-    return trail_of(customer, Days(customer.zone, first, last), now=NOW, **asked)
+    return trail_of(customer, Days(customer.zone, first, last), **{"by": None, "now": NOW} | asked)
 
 
 def told(customer: Any, **asked: Any) -> list[Change]:

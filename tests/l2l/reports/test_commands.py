@@ -65,6 +65,8 @@ def test_what_is_wrong_is_said_and_nothing_is_left(tmp_path: Path) -> None:
         (("audit_trail", "acme", "--item", "P-1", *file), "Choose the model too"),
         (("audit_trail", "acme", "--model", "datarecord", "--item", "P-2", *file), "There is and was no data record 'P-2'"),
         (("statement", "acme", "--from", "2026-02-01", "--to", "2026-01-01", *file), "ends (2026-01-01) before it begins"),
+        (("statement", "acme", "--to", "9999-12-31", *file), "lies in no time that is kept here"),
+        (("audit_trail", "acme", "--from", "0001-01-01", *file), "lies in no time that is kept here"),
         (("statement", "acme", "--as", "ada", *file), "belong together"),
     ):
         assert said in refused(*arguments), arguments

@@ -226,7 +226,7 @@ def test_the_json_is_signed_and_paper_and_csv_name_it(berlin: Any) -> None:
 def test_making_one_is_an_event_and_an_export(berlin: Any) -> None:
     file = io.BytesIO()
     made = making.make_statement(
-        berlin, Days(berlin.zone, *MARCH), Kind.JSON, file, signer=SIGNER, now=NOW, reason="asked by the customer", sample=True
+        berlin, Days(berlin.zone, *MARCH), Kind.JSON, file, by=None, signer=SIGNER, now=NOW, reason="asked by the customer", sample=True
     )
     made.hand_over(making.DOWNLOADED, NOW, lambda: None, kept=False)
     export, event = Export.objects.get(customer=berlin), Event.objects.get(event="statement:made")

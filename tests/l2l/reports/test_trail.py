@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.core.files.base import ContentFile
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -13,11 +15,14 @@ from django.test.utils import CaptureQueriesContext
 import audit
 from audit import registry
 from audit.models import JournalRow
+from l2l.reports import making
 from l2l.reports import trail as trails
+from l2l.reports.allowed import NotYours
+from l2l.reports.periods import Days
 from l2l.reports.trail import NoTrail
 from subscriptions.models import DataRecord, Link, UploadedContent
 from tests.factory.models import Downtime, Line, Site
-from tests.l2l.reports.conftest import shipped, told, trail, written_at
+from tests.l2l.reports.conftest import NOW, shipped, told, trail, written_at
 
 
 def record(customer: Any, reference: str = "P-1", **data: Any) -> DataRecord:
@@ -103,6 +108,24 @@ def test_models_of_a_vendor_are_told_like_the_built_in_ones(berlin: Any) -> None
     assert found[2].item == str(down.pk) and changed(found[2].values)["Details"] == ("—", '[1, "a"]')
 
 
+def seeing(person: User, *names: str) -> User:
+    """The person with these rights alone."""
+    person.user_permissions.set(Permission.objects.filter(codename__in=names, content_type__app_label="l2l_subscriptions"))
+    return User.objects.get(pk=person.pk)  # rights are remembered by the object
+
+
+def test_who_does_not_see_the_customer_gets_neither_report(berlin: Any, theirs: Any) -> None:
+    """The making itself asks, whoever calls it."""
+    ada = seeing(User.objects.create_user("ada"), "view_customer", "view_datarecord")
+    with pytest.raises(NotYours, match="not a customer of theirs"):
+        trail(theirs, by=ada)
+    file = io.BytesIO()
+    with pytest.raises(NotYours):
+        about: dict[str, Any] = {"signer": None, "now": NOW, "reason": "a test", "sample": True}
+        making.make_statement(theirs, Days(theirs.zone), making.Kind.JSON, file, by=ada, **about)
+    assert not file.getvalue()
+
+
 def test_nothing_of_another_customer(berlin: Any, theirs: Any) -> None:
     record(berlin)
     assert "THEIRS" not in repr(told(berlin))
@@ -116,13 +139,18 @@ def test_nothing_of_another_customer(berlin: Any, theirs: Any) -> None:
 def test_models_that_the_person_may_not_see_are_left_out_and_named(berlin: Any) -> None:
     record(berlin)
     Link.objects.create(customer=berlin, reference="L-1", url="https://example.com")
-    seen = [registry.of(Link)]
-    found = trail(berlin, models=seen)
+    ada = User.objects.create_user("ada")
+    with pytest.raises(NotYours):
+        trail(berlin, by=ada)
+    berlin.account_manager = ada
+    berlin.save()
+    ada = seeing(ada, "view_customer", "view_link")
+    found = trail(berlin, by=ada)
     assert [one.model for one in found.changes()] == ["link"] and "data records" in found.left_out
     with pytest.raises(NoTrail, match="no model 'datarecord'"):
-        trail(berlin, models=seen, model="datarecord")
+        trail(berlin, by=ada, model="datarecord")
     with pytest.raises(NoTrail, match="none of the customer's models"):
-        trail(berlin, models=[])
+        trail(berlin, by=seeing(ada, "view_customer"))
     with pytest.raises(NoTrail, match="Choose the model too"):
         trail(berlin, item="P-1")
 

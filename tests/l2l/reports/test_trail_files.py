@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.formulas import as_text, original
 from audit.models import Event as EventRow
 from audit.printing import Document
 from backups.errors import PurgedMeanwhile
 from l2l.reports import making, trail_csv, trail_pdf
 from l2l.reports.making import Kind, NotWritten, new_file
-from l2l.reports.spreadsheet import MARK, as_text, original
+from l2l.reports.spreadsheet import MARK
 from l2l.reports.trail_pdf import TooLong
 from subscriptions.models import DataRecord, Export
 from tests.l2l.reports.conftest import NOW, shipped, trail
