@@ -157,7 +157,6 @@ class BackOfficeSite(UnfoldAdminSite):
             path("my-work/", self.admin_view(my_work.page), name="my_work"),
             path("controls/", self.admin_view(controls.every), name="controls"),
             path("controls/<str:name>/", self.admin_view(controls.one), name="control"),
-            path("my-work/", self.admin_view(my_work.page), name="my_work"),
             *super().get_urls(),
         ]
 
