@@ -126,9 +126,10 @@ def _shares(rows: Sequence[ControlDay]) -> list[Share]:
 
 def _values(days: Sequence[Day], rows: dict[date, ControlDay]) -> str:
     """A chart of each day's highest and lowest value as JSON, with a gap where nothing was measured, so that it lies below the strip day by
-    day; empty where fewer than two days have a value."""
+    day; empty where fewer than two days have a value, and where all are nought: the strip says so already."""
     shown = [(one.day, rows.get(one.day)) for one in days]
-    if sum(row is not None and row.most is not None for _, row in shown) < 2:
+    measured = [row.most for _, row in shown if row is not None and row.most is not None]
+    if len(measured) < 2 or not any(measured):
         return ""
     look = {"displayYAxis": True, "maxTicksXLimit": 8}
     highest, lowest = [row.most if row else None for _, row in shown], [row.least if row else None for _, row in shown]
