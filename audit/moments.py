@@ -39,11 +39,13 @@ def length(time: timedelta) -> str:
 
 
 def span(time: timedelta) -> str:
-    """`29 days`, `1 day 4 h`, `5 h`, `12 min`: how long something still is."""
+    """`29 days`, `1 day 4 h`, `5 h`, `12 min`, `less than a minute`: how long something still is."""
     hours, rest = divmod(int(time.total_seconds()), 3600)
     days, hours_left = divmod(hours, 24)
     if days >= 3:
         return f"{days} days"
     if days:
         return f"{days} day{'' if days == 1 else 's'}" + (f" {hours_left} h" if hours_left else "")
-    return f"{hours} h" if hours else f"{rest // 60} min"
+    if hours:
+        return f"{hours} h"
+    return f"{rest // 60} min" if rest >= 60 else "less than a minute"

@@ -164,7 +164,9 @@ def measure_readings(now: datetime) -> Measured:
     if not missing:
         return judged(figure, value=0)
     state = Standing.BROKEN if missing > MOST_MISSING else Standing.AT_RISK
-    return judged(figure, [Flaw(state, f"{figure}.", "Nothing measured then: see why the worker did not run.")], missing)
+    return judged(
+        figure, [Flaw(state, "Of those hours nobody can say how the promises stood.", "See why the worker did not run.")], missing
+    )
 
 
 def _missing(hour: datetime, since: datetime, now: datetime) -> int:
@@ -180,7 +182,7 @@ def measure_findings(now: datetime) -> Measured:
     late, very = opened.filter(due_on__lt=today).count(), opened.filter(due_on__lt=today - VERY_LATE).count()
     figure = f"{counted(opened.count(), 'finding')} open, {late} overdue"
     flaws = [
-        Flaw(Standing.AT_RISK, f"{counted(late, 'finding')} overdue.", "Findings names them: clear them up, or say why it takes longer.")
+        Flaw(Standing.AT_RISK, "Not all were cleared up by their day.", "Findings names them: clear them up, or say why it takes longer.")
     ]
     if very:
         flaws.append(Flaw(Standing.BROKEN, f"{counted(very, 'finding')} overdue for more than {VERY_LATE.days} days."))

@@ -19,7 +19,7 @@ from django.utils.timezone import localdate
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from audit import clock, reviewing
-from audit.admin import BackOfficeAdmin, display, moment, short_digest
+from audit.admin import BackOfficeAdmin, code, display, moment
 from audit.decisions import Decision, decide
 from audit.events import Event, record
 from audit.formulas import as_text
@@ -231,7 +231,7 @@ class AccessReviewAdmin(BackOfficeAdmin):
 
     @display(description="digest of what was seen")
     def seen(self, review: AccessReview) -> str:
-        return short_digest(review.digest)
+        return code(review.digest)
 
 
 def _lines(people: Iterable[Mapping[str, Any]]) -> Iterator[list[Any]]:

@@ -17,7 +17,7 @@ from audit.models import Alarm, Anchor, Reading
 from audit.paging import UncountedPaginator
 from audit.promises import Standing
 from backups.admin.charts import KINDS
-from l2l.admin.findings import label_of_kind
+from l2l.admin.findings import control_page, label_of_kind
 from l2l.admin.standings import SEES_FIGURES
 from l2l.alarms.looking import CONTROL, FINDING
 
@@ -58,10 +58,10 @@ class AlarmAdmin(BackOfficeAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         when = (moment("raised_at", "raised"), moment("worse_at", "at risk, then broken"), moment("ended_at", "over", never="not yet"))
         told = tuple(moment(field, label, never="not yet") for field, label in TOLD)
-        about = ("about", "subject", "standing", *when)
+        about = ("about", "standing", "page_link", "subject", *when)
         if not request.user.has_perm(SEES_FIGURES):
             return [(None, {"fields": about}), ("Told", {"fields": told})]
-        return [(None, {"fields": (*about, "text", "todo")}), ("Told", {"fields": (*told, "attempts", "trouble")})]
+        return [(None, {"fields": (*about, "text", "what_to_do")}), ("Told", {"fields": (*told, "attempts", "trouble")})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [field for _, options in self.get_fieldsets(request, obj) for field in options["fields"]]
@@ -82,6 +82,17 @@ class AlarmAdmin(BackOfficeAdmin):
     @display(description="what")
     def about(self, alarm: Alarm) -> str:
         return called(alarm.subject)
+
+    @display(description="look at")
+    def page_link(self, alarm: Alarm) -> str:
+        """The page of what it is about."""
+        if not (address := page_of(alarm.subject)):
+            return "–"
+        return format_html('<a class="bo-link" href="{}">{}</a>', address, called(alarm.subject))
+
+    @display(description="what to do")
+    def what_to_do(self, alarm: Alarm) -> str:
+        return alarm.todo or "–"
 
     @display(description="state")
     def standing(self, alarm: Alarm) -> str:
@@ -106,6 +117,26 @@ def called(subject: str) -> str:
         control = controls.by_name(subject.removeprefix(CONTROL))
         return f"{control.promise}: {control.title}" if control else subject
     return label_of_kind(subject.removeprefix(FINDING)).capitalize() if subject.startswith(FINDING) else subject
+
+
+def page_of(subject: str) -> str:
+    """Where one looks at what an alarm is about: the control, or the open findings of that kind; empty for what has no page."""
+    if subject.startswith(CONTROL):
+        return control_page(subject)
+    kind = subject.removeprefix(FINDING)
+    return f"{reverse('admin:l2l_audit_finding_changelist')}?standing=open&kind={kind}" if kind != subject else reverse("admin:controls")
+
+
+def titled(name: str) -> str:
+    """A control in a reading as people call it; one that this version does not know stands for itself."""
+    control = controls.by_name(name)
+    return f"{control.promise} {control.title}" if control else name
+
+
+def _worst_first(told: tuple[str, dict[str, Any]]) -> tuple[int, int, str]:
+    control = controls.by_name(told[0])
+    number = control.promise.removeprefix("P") if control else "99"
+    return -Standing(told[1]["state"]).rank, int(number), told[0]
 
 
 @admin.register(Reading)
@@ -136,8 +167,9 @@ class ReadingAdmin(BackOfficeAdmin):
 
     @display(description="not kept")
     def amiss(self, reading: Reading) -> str:
-        names = [name for name, told in reading.controls.items() if told["state"] != Standing.KEPT.value]
-        return ", ".join(names) or "–"
+        """The worst first, as the page of the reading has them."""
+        told = sorted(reading.controls.items(), key=_worst_first)
+        return "; ".join(titled(name) for name, one in told if one["state"] != Standing.KEPT.value) or "–"
 
     @display(description="hours missing before it")
     def hours_missing(self, reading: Reading) -> str:
@@ -146,8 +178,11 @@ class ReadingAdmin(BackOfficeAdmin):
     @display(description="what the controls came to")
     def every(self, reading: Reading) -> str:
         """A line for each: how it stood, the figure, and what was amiss."""
-        named = sorted(reading.controls.items())
-        lines = ((name, " · ".join(told[part] for part in ("state", "figure", "why", "trouble") if told.get(part))) for name, told in named)
+        named = sorted(reading.controls.items(), key=_worst_first)
+        lines = (
+            (titled(name), " · ".join(told[part] for part in ("state", "figure", "why", "trouble") if told.get(part)))
+            for name, told in named
+        )
         return format_html_join("\n", "<p><strong>{}</strong>: {}</p>", lines)
 
 
@@ -158,7 +193,7 @@ class AnchorAdmin(BackOfficeAdmin):
     list_display = ("day", "root_shortly", moment("at", "made"), "document_link")
     list_before_template = "back_office/anchors.html"
     ordering = ("-day",)
-    fieldsets = ((None, {"fields": ("day", moment("at", "made"), "root_whole", "document_link", "heads")}),)
+    fieldsets = ((None, {"fields": ("day", moment("at", "made"), "root_whole", "document_link", "every_head")}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [field for _, options in self.fieldsets for field in options["fields"]]
@@ -189,6 +224,11 @@ class AnchorAdmin(BackOfficeAdmin):
     @display(description="root")
     def root_whole(self, anchor: Anchor) -> str:
         return code(anchor.root)
+
+    @display(description="heads: stream, number, digest")
+    def every_head(self, anchor: Anchor) -> str:
+        """A line for each chain, as it went into the root."""
+        return format_html_join("", "<div>{}</div>", ((code(line),) for line in anchor.heads.splitlines())) or "–"
 
     @display(description="document")
     def document_link(self, anchor: Anchor) -> str:

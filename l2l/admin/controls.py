@@ -125,13 +125,16 @@ def _shares(rows: Sequence[ControlDay]) -> list[Share]:
 
 
 def _values(days: Sequence[Day], rows: dict[date, ControlDay]) -> str:
-    """A chart of each day's highest and lowest value as JSON; empty where fewer than two days have one."""
-    shown = [(one.day, rows[one.day]) for one in days if one.day in rows and rows[one.day].most is not None]
-    if len(shown) < 2:
+    """A chart of each day's highest and lowest value as JSON, with a gap where nothing was measured, so that it lies below the strip day by
+    day; empty where fewer than two days have a value, and where all are nought: the strip says so already."""
+    shown = [(one.day, rows.get(one.day)) for one in days]
+    measured = [row.most for _, row in shown if row is not None and row.most is not None]
+    if len(measured) < 2 or not any(measured):
         return ""
     look = {"displayYAxis": True, "maxTicksXLimit": 8}
-    most = {"label": "Highest of the day", "data": [row.most for _, row in shown], "borderColor": "var(--color-primary-600)"}
-    least = {"label": "Lowest of the day", "data": [row.least for _, row in shown], "borderColor": "#94a3b8", "borderDash": [4, 4]}
+    highest, lowest = [row.most if row else None for _, row in shown], [row.least if row else None for _, row in shown]
+    most = {"label": "Highest of the day", "data": highest, "borderColor": "var(--color-primary-600)"}
+    least = {"label": "Lowest of the day", "data": lowest, "borderColor": "#94a3b8", "borderDash": [4, 4]}
     return json.dumps({"labels": [f"{day:%-d %b}" for day, _ in shown], "datasets": [most | look, least | look]})
 
 

@@ -16,7 +16,7 @@ from django.utils.timezone import localdate
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from audit import clock
-from audit.admin import BackOfficeAdmin, display, moment
+from audit.admin import BackOfficeAdmin, code, display, moment
 from audit.badges import badge
 from audit.decisions import DayInput, Decision, decide
 from audit.models import EvidencePack
@@ -91,7 +91,7 @@ class EvidencePackAdmin(BackOfficeAdmin):
         moment("begun_at", "begun"),
         moment("made_at", "made"),
         "length",
-        "sha256",
+        "digest",
         moment("expires_at", "removed from"),
     )
     readonly_fields = fields
@@ -162,6 +162,10 @@ class EvidencePackAdmin(BackOfficeAdmin):
     @display(description="size", ordering="size")
     def length(self, pack: EvidencePack) -> str:
         return in_units(pack.size) if pack.size else "–"
+
+    @display(description="SHA-256")
+    def digest(self, pack: EvidencePack) -> str:
+        return code(pack.sha256) if pack.sha256 else "–"
 
     @display(description="adds up")
     def adds_up(self, pack: EvidencePack) -> str:

@@ -12,10 +12,11 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.timezone import localdate
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from audit import clock, findings
+from audit import clock, controls, findings
 from audit.admin import TrackedAdmin, display, moment
 from audit.badges import badge
 from audit.decisions import DayInput, Decision, decide
@@ -23,6 +24,8 @@ from audit.findings import LABELS, Kind
 from audit.models import Finding
 from subscriptions.admin import of_visible_customers
 from subscriptions.models import Customer
+
+OF_A_CONTROL = "control:"
 
 
 class StandingFilter(admin.SimpleListFilter):
@@ -156,7 +159,14 @@ class FindingAdmin(TrackedAdmin):
         finding = self.visible_object(request, object_id)
         word, kind = standing_of(finding)
         steps = [(label, self.url(name, finding.pk)) for name, label in _steps(finding, request.user)]
-        context = {"finding": finding, "label": label_of(finding), "word": word, "kind": kind, "steps": steps}
+        context = {
+            "control_page": control_page(finding.subject),
+            "finding": finding,
+            "label": label_of(finding),
+            "word": word,
+            "kind": kind,
+            "steps": steps,
+        }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def get_urls(self) -> list[Any]:
@@ -226,6 +236,12 @@ def label_of(finding: Finding) -> str:
 
 def label_of_kind(kind: str) -> str:
     return LABELS[Kind(kind)] if kind in list(Kind) else kind
+
+
+def control_page(subject: str) -> str:
+    """The page of the control that a finding or an alarm is about; empty where it is about none that there is."""
+    name = subject.removeprefix(OF_A_CONTROL)
+    return reverse("admin:control", args=[name]) if name != subject and controls.by_name(name) else ""
 
 
 def standing_of(finding: Finding) -> tuple[str, str]:

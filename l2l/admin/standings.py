@@ -144,6 +144,11 @@ def overall(found: Sequence[Sentence]) -> tuple[str, str]:
     return words, {Bad.BROKEN: "bad", Bad.AT_RISK: "warn", Bad.UNKNOWN: "warn"}.get(worst, "")
 
 
+def amiss(found: Sequence[Sentence]) -> tuple[Sentence, ...]:
+    """Those of which it is known or feared that they are not kept, the worst first."""
+    return tuple(sorted((one for one in found if one.bad >= Bad.UNKNOWN), key=lambda one: -one.bad))
+
+
 def staleness(found: Sequence[Shown], now: datetime) -> str:
     """What is said loudly when the newest measurement is too old, or there is none; empty when all is well."""
     newest = max((one.measured_at for one in found if one.measured_at), default=None)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from audit import controls
 from audit.moments import in_utc_to_the_second
@@ -85,9 +86,14 @@ def _about(said: Unfinished, lists: Sequence[Listed]) -> list[tuple[str, str]]:
         ("Software", manifest["software"]),
         ("Seed of the sample", manifest["seed"]),
         ("Versions of the policy", ", ".join(str(one) for one in manifest["policy_versions"]) or "none"),
-        ("Evidence trail", f"events {manifest['evidence']['after'] + 1:,} to {manifest['evidence']['last']:,}, between signed heads"),
+        ("Evidence trail", _events(manifest["evidence"])),
         ("Adds up", "yes" if not unreconciled else f"NO: {unreconciled} equations do not hold; they are named at the end"),
     ]
+
+
+def _events(span: Mapping[str, Any]) -> str:
+    first, last = span["after"] + 1, span["last"]
+    return f"events {first:,} to {last:,}, between signed heads" if first <= last else "no event in the period"
 
 
 def _number(names: Sequence[str]) -> str:

@@ -43,7 +43,8 @@ def test_a_control_tells_how_it_stands_what_to_do_and_how_it_stood(as_: As, brok
     assert "33.3 % kept 33.3 % at risk 33.3 % broken" in text
     assert page.context["month"].words.startswith("The last 30 days: kept on 1, at risk on 1")
     assert "not measured on 361" in page.context["year"].words
-    assert json.loads(page.context["month_chart"])["datasets"][0]["data"] == [2.0, 1.0, 0.0]
+    drawn = json.loads(page.context["month_chart"])["datasets"][0]["data"]
+    assert (len(drawn), drawn[:27], drawn[27:]) == (30, [None] * 27, [2.0, 1.0, 0.0])  # below the strip, day by day
     assert f"{url('location_changelist')}?in_force__exact=1" in page.content.decode()
 
 
@@ -110,6 +111,9 @@ def test_alarms_say_what_they_are_about_and_who_was_told(as_: As, alarms: dict[s
     assert "nobody yet" in text and "bolt lacks a night." in text
     shown = words(as_("otto").get(url("alarm_change", alarms["control"].pk)))
     assert "bolt lacks a night." in shown and "refused" in shown
+    assert 'href="/controls/of-p1/"' in as_("otto").get(url("alarm_change", alarms["control"].pk)).content.decode()
+    found = as_("otto").get(url("alarm_change", alarms["finding"].pk)).content.decode()
+    assert f"{url('finding_changelist')}?standing=open&amp;kind=key-missing" in found
     found = as_("otto").get(url("alarm_changelist") + "?standing=untold").context["cl"].result_list
     assert [one.subject for one in found] == ["measuring"]
 

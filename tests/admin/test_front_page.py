@@ -175,6 +175,8 @@ def test_the_worst_control_decides_and_says_what_to_do(as_: As, measured: Any) -
     third = row_of(page, "P3").sentence
     assert (third.word, third.kind, third.more) == ("broken", "bad", 1)
     assert "1 more control kept" in words(page)
+    assert [(one.promise.number, one.word) for one in page.context["policy"].amiss] == [("P3", "broken"), ("P7", "at risk")]
+    assert 'href="#P3"' in page.content.decode() and 'href="#P1"' not in page.content.decode()
     assert (row_of(page, "P7").sentence.kind, row_of(page, "P1").sentence.kind) == ("warn", "good")
 
 

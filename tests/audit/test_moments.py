@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from audit.moments import in_utc, in_utc_to_the_second, length
+from audit.moments import in_utc, in_utc_to_the_second, length, span
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,7 @@ def test_a_moment_is_said_in_utc_wherever_it_was_noted() -> None:
     moment = datetime(2026, 3, 4, 23, 5, 9, tzinfo=timezone(timedelta(hours=-3)))
     assert (in_utc(moment), in_utc_to_the_second(moment)) == ("5 Mar 2026, 02:05 UTC", "5 Mar 2026, 02:05:09 UTC")
     assert in_utc(moment.astimezone(UTC)) == in_utc(moment)
+
+
+def test_what_is_younger_than_a_minute_is_not_said_to_be_nothing() -> None:
+    assert (span(timedelta(seconds=59)), span(timedelta(seconds=60))) == ("less than a minute", "1 min")

@@ -35,7 +35,7 @@ def test_heads_that_are_not_made(db: None, acting: Any) -> None:
     assert [measure_anchors(began + hours * HOUR).state for hours in (36, 37)] == [KEPT, RISK]  # the worker should have made one
     made()
     assert [measure_anchors(NOW + hours * HOUR).state for hours in (0, 36, 37, 73)] == [KEPT, KEPT, RISK, BROKEN]
-    assert measure_anchors(NOW).figure == "newest head made 0 min ago; nobody outside is named"
+    assert measure_anchors(NOW).figure == "newest head made less than a minute ago; nobody outside is named"
 
 
 def test_heads_that_stay_in_the_house(db: None, acting: Any, outside: None) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import audit
 from audit import anchoring, evidence, measuring
-from audit.models import ControlState, Finding, Reading
+from audit.models import Alarm, ControlState, Finding, Reading
 from audit.promises import Standing
 from backups import runs
 from backups.hot import shipper
@@ -17,6 +17,7 @@ from backups.models import HotState, Lease, SegmentCopy
 from backups.vault import Vault
 from backups.verification import carrying_out as verifying
 from backups.verification.carrying_out import Wanted
+from l2l.alarms import looking
 from tests.backups.conftest import Clock
 
 
@@ -37,13 +38,26 @@ class Service:
             if self.ships:
                 self._lead()
             measuring.measure_all(self.clock())
+            looking.look(self.clock())
         Lease.objects.filter(name=LEASE).delete()  # whoever ships next need not wait
         found: dict[str, Standing] = {}
         for control, state in measuring.states():
             standing = measuring.standing_of(state, self.clock())
             assert state is not None and not state.trouble
             found[control.promise] = max(found.get(control.promise, Standing.KEPT), standing, key=lambda one: one.rank)
+            self._alarmed(state, standing)
         return found
+
+    def _alarmed(self, state: ControlState, standing: Standing) -> None:
+        """What is not kept has one alarm; what is broken, one that says so, with the figure as it was when it broke, and one finding."""
+        subject = f"control:{state.control}"
+        alarms = Alarm.objects.filter(subject=subject, ended_at=None)
+        if standing is Standing.KEPT:  # it ends ten minutes later
+            return
+        (alarm,) = alarms
+        if standing is Standing.BROKEN:
+            assert alarm.state == "broken" and self.findings().count(subject) == 1
+            assert state.since < state.measured_at or state.figure in alarm.text
 
     def broken(self) -> set[str]:
         """The promises that are broken now."""

@@ -25,11 +25,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`word` and `kind` sum it up; `stale` says why that is not known now."""
+    """`word` and `kind` sum it up; `amiss` are the sentences that are not kept, the worst first; `stale` says why nothing is known now."""
 
     rows: tuple[Row, ...]
     word: str
     kind: str
+    amiss: tuple[Sentence, ...]
     stale: str
     measured_at: datetime | None
     figures: bool
@@ -51,6 +52,7 @@ def policy(user: Any, now: datetime) -> Policy | None:
         rows=tuple(_row(sentence, history, first, last, user, figures) for sentence in sentences),
         word="Nobody knows how the promises stand now" if stale else word,
         kind="bad" if stale else kind,
+        amiss=() if stale else standings.amiss(sentences),
         stale=stale,
         measured_at=max((one.measured_at for one in found if one.measured_at), default=None),
         figures=figures,
