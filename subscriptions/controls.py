@@ -125,9 +125,8 @@ def _of_receipts(handed: Iterable[datetime], unapproved: int, now: datetime) -> 
             Standing.AT_RISK, f"{counted(old, 'receipt')} outstanding for {RECEIVED_SOON.days} days.", "Remind the customer by telephone."
         )
     if unapproved:
-        yield Flaw(
-            Standing.AT_RISK, f"{counted(unapproved, 'receipt')} wait {APPROVED_SOON.days} days for an approval.", "An approver decides."
-        )
+        text = f"{counted(unapproved, 'receipt')} {'waits' if unapproved == 1 else 'wait'} for an approval for {APPROVED_SOON.days} days."
+        yield Flaw(Standing.AT_RISK, text, "An approver decides.")
 
 
 # P12
