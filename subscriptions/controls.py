@@ -52,8 +52,8 @@ _COMPARE = "Run manage.py reconcile_customers with billing's list."
 
 def _of_reconciliation(differ: int, age: timedelta, at: datetime) -> Iterator[Flaw]:
     if differ:
-        text = f"{counted(differ, 'difference')} to billing's list: whom we do not know, nobody backs up."
-        yield Flaw(Standing.BROKEN, text, "Reconciliations names them: enter who lacks, then compare again.")
+        text = f"{counted(differ, 'difference')} to billing's list."
+        yield Flaw(Standing.BROKEN, text, "Reconciliations names them, and what to do about each; then compare again.")
     if age > RECONCILED_WITHIN:
         yield Flaw(Standing.AT_RISK, f"The customers were last compared with billing {in_utc(at)}.", _COMPARE)
 
