@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,11 @@ def read_password(path: Path) -> str:
     if not lines or not lines[0]:
         raise CommandError(f"{path} is empty: its first line is the password.")
     return lines[0]
+
+
+def a_day(text: str) -> date:
+    """The type of an argument that is a date; what is none is refused in words that say how it is written."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a date such as 2026-11-23") from None

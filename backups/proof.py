@@ -2,13 +2,16 @@
 what the last set had and was numbered since.
 
 Nothing moves meanwhile, so nothing is raised falsely. A set whose proof is broken is a set nevertheless: it holds what there was. What the
-last proved set vouches for is not recomputed every night; `verify_audit` does that.
+last proved set vouches for is recomputed every 28th night, each customer on another one, and every night while the newest set's proof is
+broken: what was altered long ago is found, and found again until it is mended. `verify_audit` recomputes it at any time.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import date
+from typing import NamedTuple
 
 from audit import chain, events, journal_proof, registry
 from audit.chain import Head
@@ -27,6 +30,18 @@ _EARLIER = (
     f"SELECT journal_number, journal_digest, proof FROM {_SETS} "  # noqa: S608  (names from the model)
     "WHERE stream_id = %s AND state = %s AND started_at <= %s AND id <> %s ORDER BY started_at DESC"
 )
+
+# From one night of a stream on which its whole chain is recomputed to the next.
+WHOLE_EVERY = 28
+
+
+class _Earlier(NamedTuple):
+    """Where the newest proved set ended (the start when there is none), how the sets made after it end, and whether one of those is
+    broken."""
+
+    last: Head
+    since: dict[int, str]
+    broken: bool
 
 
 def prove(moment: Snapshot, backup_set: BackupSet, images: Mapping[str, int], fingerprint: str) -> Verdict:
@@ -51,15 +66,17 @@ def record_failure(backup_set: BackupSet, verdict: Verdict) -> None:
 
 
 def _prove_journal(moment: Snapshot, backup_set: BackupSet, verdict: Verdict, fingerprint: str) -> None:
-    """The last proved set's changes are there still, and from its head on the chain recomputes to the head that the envelope signs."""
-    stream, (last, since) = backup_set.stream_id, _earlier(backup_set)
+    """The last proved set's changes are there still, and from its head on, or from the start, the chain recomputes to the head that the
+    envelope signs."""
+    stream, (last, since, broken) = backup_set.stream_id, _earlier(backup_set)
     forks = timelines.forks() if backup_set.timeline > 1 else {}
     _prove_prefix(moment, stream, last, forks.get(stream, {}), verdict)
+    begin = chain.START if broken or is_whole(stream, backup_set.night) else last
     lineage = versions.lineage(fingerprint, moment.connection)
     walk = journal_proof.Recomputation(moment.connection, forks, purged=recorded_numbers(moment), lineage=lineage)
-    for misfit in walk.of_stream(stream, last, since):
+    for misfit in walk.of_stream(stream, begin, since):
         verdict.tell_chain(misfit.what, misfit.number, misfit.model, misfit.key, misfit.history_id)
-    verdict.after, verdict.changes, verdict.vouched = last.number, walk.changes, walk.vouched.total()
+    verdict.after, verdict.changes, verdict.vouched = begin.number, walk.changes, walk.vouched.total()
 
 
 def _prove_prefix(moment: Snapshot, stream: uuid.UUID, last: Head, forks: Mapping[Head, Head], verdict: Verdict) -> None:
@@ -83,12 +100,18 @@ def _unrecorded(moment: Snapshot, stream: uuid.UUID, up_to: int) -> list[int]:
     return [number for number in journal_proof.without_salt(moment.connection, stream, up_to) if number not in listed]
 
 
-def _earlier(backup_set: BackupSet) -> tuple[Head, dict[int, str]]:
-    """Where the newest proved set ended, the start when there is none; and how the sets made after it end."""
+def is_whole(stream: uuid.UUID, night: date) -> bool:
+    """Whether that night's proof recomputes the stream's chain from its first number on."""
+    return (stream.int + night.toordinal()) % WHOLE_EVERY == 0
+
+
+def _earlier(backup_set: BackupSet) -> _Earlier:
     since: dict[int, str] = {}
+    broken = False
     for number, digest, proof in ask(_EARLIER, backup_set.stream_id, BackupSet.State.MADE, backup_set.started_at, backup_set.id):
         if proof == BackupSet.Proof.PROVED:
-            return (Head(number, digest) if number else chain.START), since
+            return _Earlier(Head(number, digest) if number else chain.START, since, broken)
+        broken = broken or proof == BackupSet.Proof.BROKEN
         if number:
             since[number] = digest
-    return chain.START, since
+    return _Earlier(chain.START, since, broken)

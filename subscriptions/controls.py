@@ -52,8 +52,8 @@ _COMPARE = "Run manage.py reconcile_customers with billing's list."
 
 def _of_reconciliation(differ: int, age: timedelta, at: datetime) -> Iterator[Flaw]:
     if differ:
-        text = f"{counted(differ, 'difference')} to billing's list: whom we do not know, nobody backs up."
-        yield Flaw(Standing.BROKEN, text, "Reconciliations names them: enter who lacks, then compare again.")
+        text = f"{counted(differ, 'difference')} to billing's list."
+        yield Flaw(Standing.BROKEN, text, "Reconciliations names them, and what to do about each; then compare again.")
     if age > RECONCILED_WITHIN:
         yield Flaw(Standing.AT_RISK, f"The customers were last compared with billing {in_utc(at)}.", _COMPARE)
 
@@ -125,9 +125,8 @@ def _of_receipts(handed: Iterable[datetime], unapproved: int, now: datetime) -> 
             Standing.AT_RISK, f"{counted(old, 'receipt')} outstanding for {RECEIVED_SOON.days} days.", "Remind the customer by telephone."
         )
     if unapproved:
-        yield Flaw(
-            Standing.AT_RISK, f"{counted(unapproved, 'receipt')} wait {APPROVED_SOON.days} days for an approval.", "An approver decides."
-        )
+        text = f"{counted(unapproved, 'receipt')} {'waits' if unapproved == 1 else 'wait'} for an approval for {APPROVED_SOON.days} days."
+        yield Flaw(Standing.AT_RISK, text, "An approver decides.")
 
 
 # P12

@@ -42,7 +42,10 @@ CONTROLS = (
         name="proofs",
         promise="P8",
         title="Rows are what history says",
-        threshold="Broken: the newest proof of a customer found a row unlike its history, or a chain that does not fit.",
+        threshold=(
+            "Broken: the newest proof of a customer found a row unlike its history, or a chain that does not fit; the whole chain is "
+            "recomputed every 28th night."
+        ),
         unit="customers",
         measure=measure_proofs,
         evidence="admin:l2l_backups_backupset_changelist",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import IO, Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from audit import actors, clock
-from audit.commands import read_password
+from audit.commands import a_day, read_password
 from audit.people import at_the_command_line
 from audit.sizes import in_units
 from l2l.reports.allowed import SEES
@@ -19,8 +18,8 @@ from l2l.reports.making import Made, new_file
 
 def add_arguments(parser: CommandParser, formats: tuple[str, ...]) -> None:
     parser.add_argument("customer", metavar="CUSTOMER", help="short code")
-    parser.add_argument("--from", type=date.fromisoformat, metavar="DATE", dest="first", help="the first day, by the customer's calendar")
-    parser.add_argument("--to", type=date.fromisoformat, metavar="DATE", dest="last", help="the last day; it belongs to the period")
+    parser.add_argument("--from", type=a_day, metavar="DATE", dest="first", help="the first day, by the customer's calendar")
+    parser.add_argument("--to", type=a_day, metavar="DATE", dest="last", help="the last day; it belongs to the period")
     parser.add_argument("--to-file", type=Path, metavar="FILE", required=True, help="a new file, which only you can read")
     parser.add_argument("--format", choices=formats, help="by the file's ending when left out")
     parser.add_argument("--reason", default="", help="why it is taken; stands in the list of exports")

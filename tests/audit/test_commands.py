@@ -1,4 +1,6 @@
 import json
+from argparse import ArgumentTypeError
+from datetime import date
 from io import StringIO
 
 import pytest
@@ -6,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError
 from django.db import OperationalError
 
-from audit.commands import BackOfficeCommand
+from audit.commands import BackOfficeCommand, a_day
 from audit.errors import Frozen
 
 
@@ -70,6 +72,12 @@ def test_known_errors_are_messages_and_one_document(problem, message):
 def test_what_nobody_expected_stays_what_it_is():
     with pytest.raises(ZeroDivisionError):
         run(ZeroDivisionError())
+
+
+def test_a_day_that_is_none_is_refused_in_words_that_say_how_it_is_written():
+    assert a_day("2026-11-23") == date(2026, 11, 23)
+    with pytest.raises(ArgumentTypeError, match="'2026-13-01' is not a date such as 2026-11-23"):
+        a_day("2026-13-01")
 
 
 def test_progress_speaks_at_most_once_in_a_while():

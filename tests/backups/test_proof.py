@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -19,6 +19,7 @@ import audit
 from audit import chain, history_text, registry
 from audit import clock as clocks
 from audit.models import ChainHead, Event, JournalRow, Stream
+from backups import proof
 from backups.hot import shipper
 from backups.hot.numbering import moment
 from backups.models import BackupSet, HotState, Timeline
@@ -203,7 +204,8 @@ def test_the_system_stream_is_proved_too(acme: Any, vault: Vault) -> None:
 # History and journal
 
 
-def test_the_chain_since_the_last_proved_set_is_recomputed(filled: Any, acme: Any, vault: Vault) -> None:
+def test_the_chain_since_the_last_proved_set_is_recomputed(filled: Any, acme: Any, vault: Vault, monkeypatch: Any) -> None:
+    monkeypatch.setattr(proof, "WHOLE_EVERY", 2**129)
     assert shipper.ship_once(vault) == []
     first = proved(vault, acme)
     assert (first.proof, first.journal_number) == ("proved", 9)
@@ -249,6 +251,29 @@ def test_what_raw_sql_did_to_history_and_journal_is_named(statement: str, told: 
     assert found.proof == "broken" and told.format(**values) in found.proof_text
     assert Event.objects.get(event="proof:failed").facts["chain"] >= 1
     assert proved(vault, acme).proof == "broken"  # not forgotten the night after
+
+
+def test_history_altered_below_the_last_proved_set_is_found_within_28_nights_until_it_is_mended(
+    filled: Any, acme: Any, vault: Vault
+) -> None:
+    first = date(2026, 4, 1)
+    nights = [first + timedelta(days=day) for day in range(proof.WHOLE_EVERY)]
+    [whole] = [night for night in nights if proof.is_whole(acme.pk, night)]
+    others = [night for night in nights if night != whole][:2]
+    shipper.ship_once(vault)
+    assert _of_night(vault, acme, others[0]).proof == "proved"
+    oldest = filled["P-2"].history.order_by("history_id")[0]
+    raw(f"UPDATE {PAST} SET history_actor = 'forged' WHERE history_id = {oldest.history_id}")
+    assert _of_night(vault, acme, others[1]).proof == "proved"  # the last proved set vouches for it
+    assert f"history row {oldest.history_id}): its history row is not what was numbered" in _of_night(vault, acme, whole).proof_text
+    assert _of_night(vault, acme, others[1]).proof == "broken"  # not forgotten the night after
+    raw(f"UPDATE {PAST} SET history_actor = '{oldest.history_actor}' WHERE history_id = {oldest.history_id}")
+    assert _of_night(vault, acme, others[1]).proof == "proved"
+
+
+def _of_night(vault: Vault, customer: Any, night: date) -> BackupSet:
+    vault.clock.forward(minutes=1)  # type: ignore[attr-defined]
+    return back_up(vault, Stream.objects.get(pk=customer.pk), night=night).backup_set
 
 
 @pytest.mark.parametrize("number", [1, 4, 9])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from datetime import date
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from audit import actors
-from audit.commands import BackOfficeCommand
+from audit.commands import BackOfficeCommand, a_day
 from audit.errors import AuditError
 from audit.models import Stream
 from audit.registry import SYSTEM_STREAM
@@ -35,7 +34,7 @@ class Command(BackOfficeCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("customers", nargs="*", metavar="CUSTOMER", help="short code; all when none is named")
-        parser.add_argument("--night", type=_date, metavar="DATE", help="the night that the sets are for, e.g. 2026-11-23")
+        parser.add_argument("--night", type=a_day, metavar="DATE", help="the night that the sets are for, e.g. 2026-11-23")
 
     def work(self, *, customers: list[str], night: date | None, **options: Any) -> None:
         streams = _streams(customers)
@@ -57,13 +56,6 @@ class Command(BackOfficeCommand):
             return str(problem)
         logger.error("The backup of %s failed", stream.name, exc_info=problem)
         return f"{type(problem).__name__}: {problem}"
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-11-23") from None
 
 
 def _streams(codes: list[str]) -> list[Stream]:

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 
 import audit
 from audit import events
-from audit.commands import BackOfficeCommand
+from audit.commands import BackOfficeCommand, a_day
 from audit.events import Event
 from audit.sizes import in_units
 from backups import runs
@@ -31,8 +31,8 @@ class Command(BackOfficeCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--from", dest="first", required=True, type=date.fromisoformat, metavar="DATE", help="first day, YYYY-MM-DD")
-        parser.add_argument("--to", dest="last", required=True, type=date.fromisoformat, metavar="DATE", help="last day, included")
+        parser.add_argument("--from", dest="first", required=True, type=a_day, metavar="DATE", help="first day, YYYY-MM-DD")
+        parser.add_argument("--to", dest="last", required=True, type=a_day, metavar="DATE", help="last day, included")
         parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="where the zip goes; nothing is overwritten")
         parser.add_argument("--seed", default="", help="the auditor's, by which the sample is drawn; default: a random one")
 

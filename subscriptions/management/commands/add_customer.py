@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -8,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 import audit
 from audit import actors, clock
-from audit.commands import BackOfficeCommand
+from audit.commands import BackOfficeCommand, a_day
 from subscriptions.models import Customer
 from subscriptions.onboarding import add_customer
 
@@ -20,7 +19,7 @@ class Command(BackOfficeCommand):
         super().add_arguments(parser)
         parser.add_argument("customer", metavar="CUSTOMER", help="the short code: 3 to 32 small letters, digits and hyphens")
         parser.add_argument("--name", required=True)
-        parser.add_argument("--start", type=date.fromisoformat, metavar="DATE", help="first day of the subscription, YYYY-MM-DD")
+        parser.add_argument("--start", type=a_day, metavar="DATE", help="first day of the subscription, YYYY-MM-DD")
         parser.add_argument("--agreed-years", type=int, metavar="N", help="years that data is kept; default: the subscription or 20 years")
         parser.add_argument("--destroy-within", type=int, metavar="DAYS", help="agreed days until destruction; default: 30")
         parser.add_argument("--zone", default="UTC", help="the customer's time zone, such as Europe/Berlin; default: UTC")

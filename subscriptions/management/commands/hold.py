@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils.timezone import localdate
 
 from audit import actors, clock
-from audit.commands import BackOfficeCommand, read_password
+from audit.commands import BackOfficeCommand, a_day, read_password
 from audit.moments import in_utc
 from audit.people import at_the_command_line
 from audit.states import State
@@ -51,9 +50,7 @@ class Command(BackOfficeCommand):
             )
         parser.add_argument("--holder", metavar="TEXT", help="who demands it: a court, an authority, counsel")
         parser.add_argument("--basis", metavar="TEXT", help="on what ground: order, case or file number")
-        parser.add_argument(
-            "--review", type=date.fromisoformat, metavar="DATE", help="when somebody looks whether it must stay, YYYY-MM-DD"
-        )
+        parser.add_argument("--review", type=a_day, metavar="DATE", help="when somebody looks whether it must stay, YYYY-MM-DD")
         parser.add_argument("--why", metavar="TEXT", help="stands in the history for good")
         parser.add_argument("--hold", type=int, metavar="ID", help="which one, when the customer has several open ones")
         parser.add_argument("--as", metavar="USER", dest="user", help="who does this")
