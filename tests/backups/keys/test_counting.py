@@ -15,8 +15,8 @@ NAMES = {"acme": ("1", "2", "2-2", "12-10"), "bolt": ("1-2",)}
 
 @pytest.fixture
 def streams(db: None) -> dict[str, Any]:
-    """Keys by number and wrapping: of acme 1 in the first, 2 in the first two, 12 in the tenth; of bolt 1 in the second. The location `here`
-    has all, `there` what is of the first wrapping alone."""
+    """Keys by number and wrapping: of acme 1 in the first, 2 in the first two, 12 in the tenth; of bolt 1 in the second. The location
+    `here` has all, `there` what is of the first wrapping alone."""
     here, there = (Location.objects.create(name=name, position=at, in_force=True) for at, name in enumerate(("here", "there")))
     found = {name: Stream.objects.create(name=name) for name in NAMES}
     for name, idents in NAMES.items():
