@@ -81,7 +81,6 @@ def _parts(user: Any, found: Found) -> Iterator[Iterator[Todo]]:
     yield term_todos(user)
     yield (Todo("warn", "Decide", f"{one.by} asks {one.asks}{one.what}", one.link) for one in found.waiting if one.mine)
     yield hold_todos(user)
-    yield unmanaged_todos(user)
     yield review_todos(user)
     yield _place_todos(found.places)
     yield _protection_todos(user, found.protection)
