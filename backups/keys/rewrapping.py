@@ -10,7 +10,9 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from django.db.models import Count, Max, Min
 from pyrage.x25519 import Identity
 
 from audit.events import Event, record
@@ -20,6 +22,7 @@ from backups.customerkeys import of_catalogue, refuse_ended, store_wrapped
 from backups.errors import BackupError, NoLocation
 from backups.keyfiles import KeyRing
 from backups.keynames import KeyName, key_name
+from backups.keys.named import with_key
 from backups.locations import Place
 from backups.manifest import object_name
 from backups.models import Blob, Copy
@@ -44,16 +47,24 @@ class Wrapped:
 
 def pending(wrapping: int, only: uuid.UUID | None = None) -> dict[uuid.UUID, list[int]]:
     """For each stream the numbers of its keys that no stored wrapping of that number or a later one has; one query."""
-    newest: dict[tuple[uuid.UUID, int], int] = defaultdict(int)
+    found: dict[uuid.UUID, list[int]] = defaultdict(list)
+    for stream, name in _pending(wrapping, only).values_list("stream_id", "one").iterator(chunk_size=2000):
+        found[stream].append(key_name(name).number)
+    return {stream: sorted(numbers) for stream, numbers in sorted(found.items())}
+
+
+def count_pending(wrapping: int) -> tuple[int, int]:
+    """How many keys are `pending`, and of how many streams; one query."""
+    counted = _pending(wrapping).aggregate(keys=Count("key"), streams=Count("stream_id", distinct=True))
+    return counted["keys"], counted["streams"]
+
+
+def _pending(wrapping: int, only: uuid.UUID | None = None) -> Any:
+    """A row for each such key, with one of its names."""
     stored = Blob.objects.filter(kind=Blob.Kind.KEY, state=Blob.State.STORED, **({"stream": only} if only else {}))
     stored = stored.exclude(stream__in=standing.ended())  # these keys are about to be destroyed
-    for stream, name in stored.values_list("stream_id", "name").iterator(chunk_size=2000):
-        number, wrapped = key_name(name)
-        newest[stream, number] = max(newest[stream, number], wrapped)
-    found: dict[uuid.UUID, list[int]] = defaultdict(list)
-    for stream, number in sorted(key for key, wrapped in newest.items() if wrapped < wrapping):
-        found[stream].append(number)
-    return dict(found)
+    keys = with_key(stored).order_by().values("stream_id", "key")
+    return keys.annotate(one=Min("name"), newest=Max("wrapped")).filter(newest__lt=wrapping)
 
 
 def wrap_anew(vault: Vault, *, escrow: Identity | None = None, progress: Progress = lambda _: None) -> Wrapped:

@@ -17,4 +17,9 @@ def last_day(customer: Customer) -> date | None:
 def is_over(customer: Customer, now: datetime) -> bool:
     """Whether no subscription runs any more."""
     last = last_day(customer)
-    return last is not None and now.astimezone(ZoneInfo(customer.zone)).date() > last
+    return last is not None and is_past(last, customer.zone, now)
+
+
+def is_past(last: date, zone: str, now: datetime) -> bool:
+    """Whether that day is over, in that zone."""
+    return now.astimezone(ZoneInfo(zone)).date() > last

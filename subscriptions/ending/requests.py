@@ -8,13 +8,13 @@ from typing import Any
 
 from django.core.files.base import File
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from audit import freezes
 from audit.events import Event, record
 from audit.models import Stream
 from audit.moments import in_utc
-from subscriptions.ending.contracts import is_over, last_day
+from subscriptions.ending.contracts import is_over, is_past, last_day
 from subscriptions.ending.moving import acts, check_reason, moving
 from subscriptions.ending.states import ASKS, Move, MoveRefused, State
 from subscriptions.models import Customer, DeletionRequest, Subscription
@@ -44,15 +44,16 @@ def open_due(now: datetime) -> list[DeletionRequest]:
 
 
 def owed(now: datetime) -> list[Customer]:
-    """The customers whose last subscription is over without a request: none, or the control is broken."""
-    return [one for one in _without_request(now) if is_over(one, now)]
+    """The customers whose last subscription is over without a request: none, or the control is broken. In one query."""
+    return [one for one in _without_request(now) if is_past(one.last_day, one.zone, now)]
 
 
 def _without_request(now: datetime) -> Any:
-    """Customers without a standing request, but for those of whom the database alone knows that a subscription runs (anywhere on earth)."""
+    """Customers without a standing request, each with its `last_day`; not those of whom the database alone knows that a subscription runs
+    (anywhere on earth)."""
     runs = Subscription.objects.filter(Q(end=None) | Q(end__gt=(now + timedelta(days=1)).date()))
     without = Customer.objects.exclude(deletion_requests__in=_standing()).exclude(pk__in=runs.values("customer"))
-    return without.filter(subscriptions__isnull=False).distinct().order_by("code")
+    return without.filter(subscriptions__isnull=False).annotate(last_day=Max("subscriptions__end")).order_by("code")
 
 
 def _standing() -> Any:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.paginator import EmptyPage, PageNotAnInteger
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -58,3 +60,23 @@ def test_the_list_says_that_there_are_more_and_goes_on(
     assert "more than 1 customers" in page and "Page 1" in page and "2 results" not in page
     monkeypatch.setattr(paging, "MOST_COUNTED", 2)
     assert "more than" not in as_("otto").get(reverse("admin:l2l_subscriptions_customer_changelist")).content.decode()
+
+
+def test_rows_of_a_persons_own_customers_are_sorted_and_not_looked_for_along_the_order_of_all(
+    as_: Callable[[str], Client], belongings: Callable[..., Any], people: dict[str, User]
+) -> None:
+    belongings("acme", people["ada"])
+    listed = {}
+    for name in ("ada", "otto"):
+        client = as_(name)
+        with CaptureQueriesContext(connection) as captured:
+            assert "P-1" in client.get(reverse("admin:l2l_subscriptions_datarecord_changelist")).content.decode()
+        [statement] = [one["sql"] for one in captured if 'FROM "l2l_subscriptions_datarecord"' in one["sql"] and "ORDER BY" in one["sql"]]
+        listed[name] = statement.partition("ORDER BY")[2].strip()
+    assert listed["otto"].startswith('"l2l_subscriptions_datarecord"."id" DESC') and listed["ada"].startswith("COALESCE(")
+
+
+@pytest.mark.parametrize("ordering", [["name"], ["-name"], ["-pk"], ["name", "-pk"], [F("name").desc(nulls_last=True), "pk"]])
+def test_sorting_the_whole_gives_the_same_order(seven: Any, ordering: list[Any]) -> None:
+    expected = [stream.pk for stream in seven.order_by(*ordering)]
+    assert [stream.pk for stream in seven.order_by(*paging.sorted_whole(Stream, ordering))] == expected

@@ -3,6 +3,7 @@ retention, pages; all when none is named.
 
 L2L_BENCH_RECORDS, L2L_BENCH_CUSTOMERS, L2L_BENCH_IDLE_CUSTOMERS, L2L_BENCH_MANY_CUSTOMERS, L2L_BENCH_ESTATE, L2L_BENCH_ROWS and
 L2L_BENCH_CHANGES make it larger or smaller. Each measurement runs in a process and a home of its own, so that its memory is its own.
+With L2L_BENCH_KEEP=FOLDER `pages` keeps its estate there, and measures the one that it finds there. Ends with 1 when a page is too slow.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.both_databases import postgresql
@@ -30,8 +31,9 @@ WHAT = {
 }
 # Brings the database that it is about.
 BRINGS_ITS_OWN = ("loading",)
-# Seeded by statements of its own.
+# Seeded by statements of its own, which is worth keeping.
 ON_POSTGRESQL = ("pages",)
+KEEP = "L2L_BENCH_KEEP"
 DATABASES = ("sqlite", "postgresql")
 
 MEASURE = """
@@ -44,26 +46,43 @@ django.setup()
 
 from django.core.management import call_command
 
-call_command("init", verbosity=0, stdout=open(os.devnull, "w"))
-importlib.import_module(f"tests.bench.{sys.argv[1]}").measure(int(sys.argv[2]), Path(os.environ["L2L_HOME"]))
+home = Path(os.environ["L2L_HOME"])
+if not (home / "estate.json").exists():
+    call_command("init", verbosity=0, stdout=open(os.devnull, "w"))
+sys.exit(importlib.import_module(f"tests.bench.{sys.argv[1]}").measure(int(sys.argv[2]), home))
 """
 
 
 @contextmanager
-def _address(database: str) -> Iterator[dict[str, str]]:
-    if database == "sqlite":
-        yield {}
-        return
-    with postgresql() as url:
-        yield {"DATABASE_URL": url}
+def _home(database: str, kept: Path | None) -> Iterator[dict[str, str]]:
+    """Where the measurement finds its home and its database, as settings."""
+    with ExitStack() as ends:
+        if kept:
+            home, data = kept / "home", kept / "postgresql"
+            for folder in (home, data):
+                folder.mkdir(parents=True, exist_ok=True)
+        else:
+            home, data = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="l2l-bench-"))), None
+        address = {} if database == "sqlite" else {"DATABASE_URL": ends.enter_context(postgresql(data))}
+        yield {"L2L_HOME": str(home), **address}
+
+
+def _kept(what: str) -> Path | None:
+    """Raises `SystemExit` for a folder whose estate was not written to its end."""
+    if what not in ON_POSTGRESQL or not os.environ.get(KEEP):
+        return None
+    kept = Path(os.environ[KEEP]).absolute()
+    if kept.exists() and any(kept.iterdir()) and not (kept / "home" / "estate.json").exists():
+        raise SystemExit(f"{kept} holds no whole estate. Remove it, or name another folder in {KEEP}.")
+    return kept
 
 
 def run(what: str, database: str) -> int:
     print(f"== {what.replace('_', ' ')} on {database}", flush=True)
     variable, usual = WHAT[what]
     kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL" and not name.startswith("L2L_")}
-    with tempfile.TemporaryDirectory(prefix="l2l-bench-") as home, _address(database) as address:
-        environment = kept | {"L2L_HOME": str(Path(home)), "DJANGO_SETTINGS_MODULE": "l2l.settings", **address}
+    with _home(database, _kept(what)) as settings:
+        environment = kept | {"DJANGO_SETTINGS_MODULE": "l2l.settings", **settings}
         command = [sys.executable, "-c", MEASURE, what, os.environ.get(variable, usual)]
         return subprocess.run(command, env=environment, cwd=PROJECT, check=False).returncode
 

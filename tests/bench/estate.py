@@ -64,11 +64,11 @@ AGE = f"CASE WHEN k < {NIGHTLY} THEN k WHEN k < {NIGHTLY + WEEKLY} THEN {_WEEKS}
 SHA = "md5(n || 'a') || md5(n || 'b')"
 
 
-def seed(first: int, last: int, manager: int, managed: int) -> None:
-    """Customers of these numbers with all that is theirs; one in `managed` is looked after by that user."""
+def seed(first: int, last: int, managers: Mapping[str, int]) -> None:
+    """Customers of these numbers with all that is theirs. `managers` are who looks after those of whose number `n` that is true."""
     numbers = f"generate_series({first}, {last}) n"
     with unhindered():
-        _customers(numbers, manager, managed)
+        _customers(numbers, managers)
         _content(first, last)
         _sets(numbers)
         _requests(numbers)
@@ -78,25 +78,52 @@ def seed(first: int, last: int, manager: int, managed: int) -> None:
 @contextmanager
 def unhindered() -> Iterator[None]:
     """Foreign keys are right by what is written, and the indexes of the large tables are made once, at the end."""
-    with connection.schema_editor() as editor:
-        for model, index in _indexes():
-            editor.remove_index(model, index)
     with connection.cursor() as cursor:
+        cursor.execute(INDEXES, [[model._meta.db_table for model in LARGE]])
+        indexes = cursor.fetchall()
+        for drop, _ in indexes:
+            cursor.execute(drop)
         cursor.execute("SET session_replication_role = replica")
         yield
         cursor.execute("SET session_replication_role = origin")
-    with connection.schema_editor() as editor:
-        for model, index in _indexes():
-            editor.add_index(model, index)
+        cursor.execute("SET maintenance_work_mem = '1GB'")
+        for _, make in indexes:
+            cursor.execute(make)
+        cursor.execute("RESET maintenance_work_mem")
 
 
-def _indexes() -> list[tuple[type[models.Model], models.Index]]:
-    large = (DataRecord.history.model, audit.JournalRow, backups.BackupSet, backups.Blob, backups.Copy, backups.Run)
-    return [(model, index) for model in large for index in model._meta.indexes]
+LARGE = (
+    *(DataRecord, DataRecord.history.model, audit.JournalRow, audit.Event),
+    *(backups.BackupSet, backups.Blob, backups.Copy, backups.Run, backups.Slot, backups.TestRestore),
+)
+# For each index of these tables beside the primary key the statement that drops it, and the one that makes it again.
+INDEXES = """
+    SELECT CASE WHEN c.oid IS NULL THEN format('DROP INDEX %%s', i.indexrelid::regclass)
+                ELSE format('ALTER TABLE %%s DROP CONSTRAINT %%I', i.indrelid::regclass, c.conname) END,
+           CASE WHEN c.oid IS NULL THEN pg_get_indexdef(i.indexrelid)
+                ELSE format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', i.indrelid::regclass, c.conname, pg_get_constraintdef(c.oid)) END
+    FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.contype IN ('u', 'x')
+    WHERE i.indrelid = ANY (SELECT t::regclass FROM unnest(%s::text[]) t) AND NOT i.indisprimary
+"""
 
 
-def _customers(numbers: str, manager: int, managed: int) -> None:
-    looks_after = f"CASE WHEN n % {managed} = 7 THEN {manager} END"
+@contextmanager
+def in_haste() -> Iterator[None]:
+    """The server neither flushes nor tidies while the estate is written: one that was broken off is thrown away."""
+    haste = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off", "max_wal_size": "'16GB'"}
+    _say(*(f"ALTER SYSTEM SET {name} = {value}" for name, value in haste.items()), "SELECT pg_reload_conf()")
+    yield
+    _say(*(f"ALTER SYSTEM RESET {name}" for name in haste), "SELECT pg_reload_conf()", "CHECKPOINT")
+
+
+def _say(*statements: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def _customers(numbers: str, managers: Mapping[str, int]) -> None:
+    looks_after = f"CASE {' '.join(f'WHEN {which} THEN {user}' for which, user in managers.items())} END"
     about = {"id": CUSTOMER, "code": CODE, "name": "'Works number ' || n", "zone": "'UTC'", "account_manager_id": looks_after}
     fill(Stream, numbers, {"id": CUSTOMER, "name": CODE})
     fill(Customer, numbers, about)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -50,8 +50,19 @@ def test_it_opens_by_itself_on_the_day_after_the_last_day(over: Customer, acme2:
     assert events("deletion:requested") == [{"end": (date.today() - timedelta(days=5)).isoformat()}]
 
 
-def test_one_without_a_request_is_owed(over: Customer) -> None:
-    assert requests.owed(NOW) == [over]
+def test_one_without_a_request_is_owed(over: Customer, acme2: Customer, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        assert requests.owed(NOW) == [over]
+
+
+def test_a_last_day_lasts_as_long_as_it_does_where_the_customer_is(over: Customer) -> None:
+    """It is over in Auckland when it has begun in Honolulu."""
+    last = over.subscriptions.get().end
+    noon = datetime(last.year, last.month, last.day, 12, tzinfo=UTC)
+    for zone, owed in (("Pacific/Auckland", [over]), ("Pacific/Honolulu", [])):
+        over.zone = zone
+        over.save()
+        assert requests.owed(noon) == owed
 
 
 def test_what_a_person_cancelled_does_not_open_again_for_the_same_last_day(asked: DeletionRequest, people: dict[str, User]) -> None:
