@@ -25,7 +25,9 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit trail"
 
     def ready(self) -> None:
-        from audit import access, checks, listings, own_controls, people  # noqa: F401  (registers them)
+        from audit import access, checks, people  # noqa: F401  (registers them)
+        from audit.controls import own as own_controls
+        from audit.populations import own as listings
 
         listings.register()
         post_migrate.connect(ensure_system_stream, sender=self)

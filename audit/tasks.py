@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from audit import actors, clock, control_days, grants, people
+from audit import actors, clock, grants, people
+from audit.controls import days as control_days
 
 
 def end_roles() -> None:

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.utils.timezone import localdate
 
-from audit import actors, anchoring, evidence
+from audit import actors, evidence
+from audit.anchors import anchoring
 from backups import heartbeats, item_exports, keyfiles, queueing, runs
 from backups import vault as vaults
 from backups.destroy import carrying_out as destroying

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.utils.timezone import localdate
 
-from audit import anchoring, controls
+from audit import controls
+from audit.anchors import anchoring
 from audit.controls import Control, Flaw, Measured, counted, judged
 from audit.events import Event as Kind
 from audit.models import Event, Telling

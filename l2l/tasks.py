@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from audit import actors, clock, measuring, reviewing
+from audit import actors, clock
+from audit.controls import measuring
+from audit.reviews import reviewing
 from backups import heartbeats
 from backups import vault as vaults
 from backups.queueing import WORKER

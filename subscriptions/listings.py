@@ -3,9 +3,9 @@ list of customers is complete (P1, P9, P14). Registered when the app is ready.""
 
 from __future__ import annotations
 
-from audit.listings import in_history
-from audit.population_sql import As, Column, Listing
 from audit.populations import Period, Reconciled, Told, register_all
+from audit.populations.own import in_history
+from audit.populations.sql import As, Column, Listing
 from subscriptions.models import Customer, LegalHold, Reconciliation, Subscription
 
 _SUBSCRIPTIONS = "FROM l2l_subscriptions_subscription AS s WHERE s.customer_id = c.id"

@@ -14,7 +14,7 @@ from audit.registry import protect
 @protect(system=True)
 class AccessReview(AppendedModel):
     """One signed-off look. `rights` is what was looked at, as it stood: each person with roles, since when, given by whom, last signed in;
-    `remarks` says what was decided on whom. `digest` is of `rights` (`audit.rights.digest_of`), and is what the reviewer saw."""
+    `remarks` says what was decided on whom. `digest` is of `rights` (`audit.reviews.rights.digest_of`), and is what the reviewer saw."""
 
     quarter = models.CharField(max_length=7, help_text="As 2026-Q4.")
     rights: Any = CanonicalJSONField()

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from django.utils.timezone import localdate
 
-from audit import reviewing
 from audit.controls import Control, Flaw, Measured, judged
 from audit.promises import Standing
-from audit.quarters import quarter_of
+from audit.reviews import reviewing
+from audit.reviews.quarters import quarter_of
 from backups.models import Location
 
 

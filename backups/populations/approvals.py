@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.apps import apps
 
-from audit.population_sql import As, Column, Listing
 from audit.populations import Population, Told
+from audit.populations.sql import As, Column, Listing
 from audit.two_person import TwoPersonRequest
 
 _COLUMNS = "id, state, plan_digest, requested_at, approved_at, executed_at, ended_at, requested_by_id, approved_by_id, refused_by_id"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from audit.population_sql import As, Column, Listing, count
 from audit.populations import Period, Reconciled
+from audit.populations.sql import As, Column, Listing, count
 
 _OF_THE_PERIOD = "s.complete_at IS NOT NULL AND s.night >= :first AND s.night <= :last"
 

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any
 
 from audit import clock
-from audit.listings import in_history
-from audit.population_sql import As, Column, Listing, plain
 from audit.populations import Period, Population, Reconciled, Told
+from audit.populations.own import in_history
+from audit.populations.sql import As, Column, Listing, plain
 from backups.destroy import certificate_pdf
 from backups.models import Certificate, DestructionPlan
 from backups.populations import sampled

@@ -11,9 +11,9 @@ from typing import Any
 from django.db.models import Count, Max, Min, Q
 
 from audit import clock
-from audit.listings import in_history
-from audit.population_sql import As, Column, Listing
 from audit.populations import Period, Reconciled
+from audit.populations.own import in_history
+from audit.populations.sql import As, Column, Listing
 from audit.registry import SYSTEM_STREAM
 from backups import policies
 from backups.models import BackupPolicy, Run

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from audit.listings import in_history
 from audit.models import Event
-from audit.population_sql import As, Column, Listing, count
 from audit.populations import Period, Reconciled, Told
+from audit.populations.own import in_history
+from audit.populations.sql import As, Column, Listing, count
 from backups.models import Purge
 
 _DESTROYED = (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from audit.listings import in_history
-from audit.population_sql import As, Column, Listing
 from audit.populations import Period, Reconciled, Told
+from audit.populations.own import in_history
+from audit.populations.sql import As, Column, Listing
 from backups.models import TestRestore
 from backups.populations import sampled
 

@@ -18,15 +18,16 @@ from django.urls import reverse
 from django.utils.timezone import localdate
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from audit import clock, reviewing
+from audit import clock
 from audit.admin import BackOfficeAdmin, code, display, moment
 from audit.decisions import Decision, decide
 from audit.events import Event, record
 from audit.formulas import as_text
 from audit.models import AccessReview, Attestation
-from audit.quarters import Quarter, named, quarter_of
-from audit.reviewing import About, Duty, ReviewRefused
-from audit.rights import differences, digest_of, documents, rights_now
+from audit.reviews import reviewing
+from audit.reviews.quarters import Quarter, named, quarter_of
+from audit.reviews.reviewing import About, Duty, ReviewRefused
+from audit.reviews.rights import differences, digest_of, documents, rights_now
 from audit.roles import ATTESTS, SIGNS_REVIEWS_OFF, Role
 from backups.returning.tables import csv_pieces
 from l2l.access import locations_in_force

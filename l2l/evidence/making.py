@@ -20,8 +20,8 @@ from django.conf import settings
 
 from audit import evidence
 from audit.durability import flush
-from audit.population_sql import one_moment
 from audit.populations import Period, Reconciled, all_populations
+from audit.populations.sql import one_moment
 from audit.promises import PROMISES
 from backups import policies
 from backups.errors import BackupError

@@ -15,8 +15,8 @@ from django.db.models import Max, Min
 
 from audit import canonical
 from audit.models import Anchor, Event, Reading, SignedHead
-from audit.population_sql import As, count, plain, statement
 from audit.populations import Period, Population, Reconciled
+from audit.populations.sql import As, count, plain, statement
 from backups.errors import BackupError
 from l2l.evidence.verify_evidence import APART, rank, sample_size
 

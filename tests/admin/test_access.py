@@ -17,7 +17,7 @@ from django.urls import reverse
 import audit
 from audit.grants import grant_role
 from audit.models import AccessReview, Attestation, Event
-from audit.quarters import quarter_of
+from audit.reviews.quarters import quarter_of
 from audit.roles import Role
 from backups.models import Location
 from l2l.admin.access import review_todos

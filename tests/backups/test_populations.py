@@ -10,12 +10,13 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 import audit
-from audit import findings, reviewing
-from audit.population_sql import count, statement
+from audit import findings
 from audit.populations import Period, Population, all_populations, by_name
+from audit.populations.sql import count, statement
 from audit.promises import PROMISES
-from audit.quarters import quarter_of
-from audit.rights import digest_of, documents, rights_now
+from audit.reviews import reviewing
+from audit.reviews.quarters import quarter_of
+from audit.reviews.rights import digest_of, documents, rights_now
 from backups import runs
 from backups.models import Run
 from backups.policies import ensure_first_policy

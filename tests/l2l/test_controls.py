@@ -11,7 +11,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from audit import controls, measuring
+from audit import controls
+from audit.controls import measuring
 from audit.promises import PROMISES, Standing
 from backups.policies import ensure_first_policy
 from l2l import tasks

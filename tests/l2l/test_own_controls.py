@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from audit import anchoring
+from audit.anchors import anchoring
 from audit.events import Event as Kind
 from audit.events import record
 from audit.models import Telling

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from audit import anchoring, canonical, clock, journal_proof, registry
+from audit import canonical, clock, journal_proof, registry
+from audit.anchors import anchoring
 from audit.events import Event, record
 from audit.evidence import sign_head
 from audit.models import ChainHead, JournalRow, RowShape, Stream

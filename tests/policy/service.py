@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import audit
-from audit import anchoring, evidence, measuring
+from audit import evidence
+from audit.anchors import anchoring
+from audit.controls import measuring
 from audit.models import Alarm, ControlState, Finding, Reading
 from audit.promises import Standing
 from backups import runs

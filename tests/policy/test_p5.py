@@ -10,11 +10,12 @@ from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, connection, transaction
 
 import audit
-from audit import reviewing, two_person
+from audit import two_person
 from audit.models import AccessReview
 from audit.promises import Standing
-from audit.quarters import quarter_of
-from audit.rights import digest_of, documents, rights_now
+from audit.reviews import reviewing
+from audit.reviews.quarters import quarter_of
+from audit.reviews.rights import digest_of, documents, rights_now
 from audit.two_person import ApprovalRefused
 from backups.models import PolicyChangeRequest
 from tests.policy.promise import promise

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from audit import clock, reviewing
+from audit import clock
 from audit.commands import BackOfficeCommand
-from audit.reviewing import Duty
-from audit.rights import PersonRights, differences, digest_of, documents, rights_now
+from audit.reviews import reviewing
+from audit.reviews.reviewing import Duty
+from audit.reviews.rights import PersonRights, differences, digest_of, documents, rights_now
 from l2l.access import locations_in_force
 
 

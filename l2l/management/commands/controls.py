@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from audit import actors, clock, measuring
+from audit import actors, clock
 from audit.commands import BackOfficeCommand
-from audit.controls import Control
+from audit.controls import Control, measuring
 from audit.models import ControlState
 from audit.moments import in_utc
 from audit.promises import PROMISES, Standing

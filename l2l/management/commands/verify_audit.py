@@ -13,8 +13,9 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import connection
 
-from audit import anchoring, evidence, journal_proof
-from audit.anchor_files import anchors_in
+from audit import evidence, journal_proof
+from audit.anchors import anchoring
+from audit.anchors.files import anchors_in
 from audit.commands import BackOfficeCommand
 from audit.evidence import verify_chain
 from audit.journal_proof import Misfit

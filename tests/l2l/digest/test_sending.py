@@ -10,8 +10,9 @@ import pytest
 from django.core import mail as outbox
 
 import audit
-from audit import anchoring, clock
-from audit.anchor_files import anchors_in
+from audit import clock
+from audit.anchors import anchoring
+from audit.anchors.files import anchors_in
 from audit.events import Event as Kind
 from audit.events import record
 from audit.findings import Kind as Finding

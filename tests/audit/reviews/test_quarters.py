@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from audit.quarters import Quarter, named, quarter_of
+from audit.reviews.quarters import Quarter, named, quarter_of
 
 
 def test_the_quarters_follow_each_other_through_the_years() -> None:

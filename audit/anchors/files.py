@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from email.message import EmailMessage, Message
 from typing import Any
 
-from audit.anchoring import FORMAT
+from audit.anchors.anchoring import FORMAT
 
 
 def anchors_in(data: bytes) -> list[dict[str, Any]]:

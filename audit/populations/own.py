@@ -7,8 +7,8 @@ from django.db import models
 
 from audit import registry
 from audit.models import AccessReview, Anchor, Attestation, Finding, Grant
-from audit.population_sql import As, Column, Listing
 from audit.populations import Period, Reconciled, Told, register_all
+from audit.populations.sql import As, Column, Listing
 
 
 def in_history(model: type[models.Model]) -> list[Reconciled]:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from audit import controls, findings, grants, measuring
-from audit.controls import Control, Flaw, Measured, judged
+from audit import controls, findings, grants
+from audit.controls import Control, Flaw, Measured, judged, measuring
 from audit.findings import Kind
 from audit.models import ControlState, Event, Finding, Reading
 from audit.promises import Standing

@@ -69,7 +69,7 @@ class Population:
     counts the same thing in other ways. `evidence` gives one member's full evidence by its key: bytes by file name.
 
     `filter` is what stands behind `SELECT ... ` (so: FROM ... WHERE ...), with `:begins`, `:ends`, `:first` and `:last` for the period
-    (`audit.population_sql.statement` puts them in)."""
+    (`audit.populations.sql.statement` puts them in)."""
 
     name: str
     title: str

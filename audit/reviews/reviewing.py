@@ -23,9 +23,9 @@ from audit.events import Event, record
 from audit.findings import Kind
 from audit.models import AccessReview, Attestation, Stream
 from audit.models import Event as Recorded
-from audit.quarters import Quarter, quarter_of
 from audit.registry import SYSTEM_STREAM
-from audit.rights import digest_of, documents, rights_now
+from audit.reviews.quarters import Quarter, quarter_of
+from audit.reviews.rights import digest_of, documents, rights_now
 from audit.roles import ATTESTS, SIGNS_REVIEWS_OFF
 
 About = Attestation.About

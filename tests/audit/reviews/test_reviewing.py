@@ -9,13 +9,13 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 
 import audit
-from audit import reviewing
 from audit.errors import BypassRefused
 from audit.grants import end_role, grant_role
 from audit.models import AccessReview, Attestation, Event, Finding
-from audit.quarters import named, quarter_of
-from audit.reviewing import ReviewRefused
-from audit.rights import differences, digest_of, documents, rights_now
+from audit.reviews import reviewing
+from audit.reviews.quarters import named, quarter_of
+from audit.reviews.reviewing import ReviewRefused
+from audit.reviews.rights import differences, digest_of, documents, rights_now
 from audit.roles import Role, ensure_roles
 
 LOCATIONS = ["primary", "offsite"]

@@ -12,9 +12,9 @@ import pytest
 from django.db import connection
 
 import audit
-from audit import anchoring
-from audit.anchor_files import anchors_in
-from audit.anchoring import FIRST, root_of
+from audit.anchors import anchoring
+from audit.anchors.anchoring import FIRST, root_of
+from audit.anchors.files import anchors_in
 from audit.events import Event as Kind
 from audit.events import record
 from audit.models import Anchor, AnchoredHead, ChainHead, Stream

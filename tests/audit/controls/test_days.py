@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import audit
-from audit import control_days
+from audit.controls import days as control_days
 from audit.models import ControlDay, Reading
 
 DAY = date(2026, 3, 1)

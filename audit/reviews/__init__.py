@@ -1,0 +1,1 @@
+"""Who may do what, looked at each quarter and signed off; who reaches the data from outside, attested (P5)."""
