@@ -112,15 +112,15 @@ def test_many_ends_cost_no_more_statements_than_one(
     as_: As, over: Customer, ripe: dict[str, User], belongings: Callable[..., Belongings]
 ) -> None:
     """Whose turn it is depends on each customer's contracts."""
-    ada, places = as_("ada"), (url("deletionrequest_changelist"), "/")
+    ada, addresses = as_("ada"), (url("deletionrequest_changelist"), "/")
     ask(over, ripe["ada"])
 
     def statements() -> list[int]:
         found = []
-        for place in places:
-            ada.get(place)
+        for address in addresses:
+            ada.get(address)
             with CaptureQueriesContext(connection) as captured:
-                told = ada.get(place).content.decode()
+                told = ada.get(address).content.decode()
             assert "nobody yet" not in told
             found.append(len(captured))
         return found
@@ -129,7 +129,7 @@ def test_many_ends_cost_no_more_statements_than_one(
     for code in ("bolt", "cargo"):
         ask(ended(belongings(code, ripe["ada"])), ripe["ada"])
     assert statements() == of_one
-    assert ada.get(places[0]).content.decode().count("the back office") >= 3
+    assert ada.get(addresses[0]).content.decode().count("the back office") >= 3
 
 
 def test_nobody_asks_for_a_customer_that_they_may_not_see(as_: As, foreign: Belongings) -> None:
