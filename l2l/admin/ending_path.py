@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -98,13 +99,19 @@ class Turn:
     right: str = ""
 
 
-def turn_of(request: DeletionRequest, now: datetime) -> Turn:
-    """In words; the list and the page say the same."""
+def turn_of(request: DeletionRequest, now: datetime, last_days: Mapping[uuid.UUID, date | None] | None = None) -> Turn:
+    """In words; the list and the page say the same. `last_days` are those of many customers, who asks for many."""
     state = State(request.state)
-    if state == State.REQUESTED and not contracts.is_over(request.customer, now):
-        last = contracts.last_day(request.customer)
-        return Turn("nobody yet", f"The last subscription runs until {last:%-d %B %Y}." if last else "A subscription has no last day.")
+    if state == State.REQUESTED:
+        last = contracts.last_day(request.customer) if last_days is None else last_days.get(request.customer_id)
+        if last is None or not contracts.is_past(last, request.customer.zone, now):
+            return Turn("nobody yet", f"The last subscription runs until {last:%-d %B %Y}." if last else "A subscription has no last day.")
     return TURNS[state] if state != State.APPROVED else _cooling(request, now)
+
+
+def last_days_of(requests: Iterable[DeletionRequest]) -> dict[uuid.UUID, date | None]:
+    """For `turn_of` of these requests; one query."""
+    return contracts.last_days(one.customer_id for one in requests if one.state == State.REQUESTED)
 
 
 TURNS = {

@@ -14,7 +14,7 @@ from l2l.admin import ending_path
 from l2l.admin.ending_path import due_words
 from l2l.admin.todos import Todo
 from subscriptions.admin import of_visible_customers
-from subscriptions.ending import approving, receipts, requests
+from subscriptions.ending import approving, receipts, requests, returns
 from subscriptions.ending import clock as clocks
 from subscriptions.ending.states import APPROVES, ENDED, RETURNS, State
 from subscriptions.models import Customer, DeletionRequest
@@ -94,10 +94,13 @@ def _not_asked_for(user: Any) -> Iterator[Todo]:
 
 def _returns(found: list[DeletionRequest]) -> Iterator[Todo]:
     """What an account manager's customers wait for, or are waited for."""
-    for ending in [one for one in found if one.state in (State.REQUESTED, State.RETURNING, State.RETURNED)][:SHOWN]:
-        package = ending_path.package_of(ending) if ending.state == State.RETURNED else None
+    shown = [one for one in found if one.state in (State.REQUESTED, State.RETURNING, State.RETURNED)][:SHOWN]
+    packages = returns.current_of_all([one for one in shown if one.state == State.RETURNED])
+    last_days = ending_path.last_days_of(shown)
+    for ending in shown:
+        package = packages.get(ending.pk)
         if package is None:
-            text = ending_path.turn_of(ending, clock.now()).what
+            text = ending_path.turn_of(ending, clock.now(), last_days).what
             yield Todo("info", "Return", f"{ending.customer.name}: {text}", page_of(ending))
         elif package.delivered_at is None:
             text = "the package is ready and was not handed over: make a link for the customer, or download it."

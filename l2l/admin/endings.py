@@ -67,13 +67,14 @@ class TurnFilter(admin.SimpleListFilter):
 
 
 class EndingList(RowList):
-    """Each row with its clock."""
+    """Each row with its clock, and with the last days of those whose contracts decide whose turn it is."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         found = clocks.of_all(self.result_list, clock.now())
+        last_days = ending_path.last_days_of(self.result_list)
         for row in self.result_list:
-            row.clock = found.get(row.pk)
+            row.clock, row.last_days = found.get(row.pk), last_days
 
 
 @admin.register(DeletionRequest)
@@ -109,8 +110,8 @@ class DeletionRequestAdmin(EndingActs):
         return badge(ending.state, ending_path.kind_of(ending), WORDS[State(ending.state)])
 
     @display(description="whose turn")
-    def turn(self, ending: DeletionRequest) -> str:
-        return ending_path.turn_of(ending, clock.now()).who
+    def turn(self, ending: Any) -> str:
+        return ending_path.turn_of(ending, clock.now(), getattr(ending, "last_days", None)).who
 
     @display(description="to be destroyed")
     def due(self, ending: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -114,6 +114,12 @@ def removed(data_return: DataReturn, *, now: datetime) -> None:
 def current(request: DeletionRequest) -> DataReturn | None:
     """The package that the customer has to verify; None before there is one, and after a fault."""
     return DataReturn.objects.filter(request=request, fault_at=None).order_by("-number").first()
+
+
+def current_of_all(requests: Iterable[DeletionRequest]) -> dict[int, DataReturn]:
+    """The `current` packages of those that have one, by the keys of the requests; one query."""
+    found = DataReturn.objects.filter(request__in=[one.pk for one in requests], fault_at=None).order_by("number")
+    return {one.request_id: one for one in found}
 
 
 def check_current(data_return: DataReturn) -> None:

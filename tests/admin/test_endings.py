@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 import audit
 from audit import freezes
@@ -104,6 +106,30 @@ def test_it_is_asked_for_on_the_customers_page_which_says_so(as_: As, own: Belon
     shown = ada.get(overview).content.decode()
     assert url("deletionrequest_change", ending.pk) in shown and address not in shown
     assert "under way already" in ada.post(address, {"why": "again"}).content.decode()
+
+
+def test_many_ends_cost_no_more_statements_than_one(
+    as_: As, over: Customer, ripe: dict[str, User], belongings: Callable[..., Belongings]
+) -> None:
+    """Whose turn it is depends on each customer's contracts."""
+    ada, addresses = as_("ada"), (url("deletionrequest_changelist"), "/")
+    ask(over, ripe["ada"])
+
+    def statements() -> list[int]:
+        found = []
+        for address in addresses:
+            ada.get(address)
+            with CaptureQueriesContext(connection) as captured:
+                told = ada.get(address).content.decode()
+            assert "nobody yet" not in told
+            found.append(len(captured))
+        return found
+
+    of_one = statements()
+    for code in ("bolt", "cargo"):
+        ask(ended(belongings(code, ripe["ada"])), ripe["ada"])
+    assert statements() == of_one
+    assert ada.get(addresses[0]).content.decode().count("the back office") >= 3
 
 
 def test_nobody_asks_for_a_customer_that_they_may_not_see(as_: As, foreign: Belongings) -> None:
