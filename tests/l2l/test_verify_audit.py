@@ -29,7 +29,7 @@ from backups.placing import put_and_read_back, sha256_of
 from backups.vault import Vault
 from subscriptions.models import DataRecord
 from subscriptions.onboarding import add_customer
-from tests.audit.test_anchoring import raw as rewritten
+from tests.audit.anchors.test_anchoring import raw as rewritten
 from tests.audit.test_evidence import raw
 from tests.backups.test_proof import JOURNAL, PAST, begin_timeline, recompute
 from tests.backups.test_proof import raw as tampered
