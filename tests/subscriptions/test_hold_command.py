@@ -121,7 +121,7 @@ def test_nobody_releases_alone(people: dict[str, User], as_: As, capsys: pytest.
         (("acme", "--release", "--why", "x", "--holder", "y"), "--holder: not for this step"),
         (("acme", *HOLD), "--as USER --password-file FILE"),
         (("acme", "--release", "--approve", "1"), "not allowed with"),
-        (("acme", "--review", "tomorrow"), "invalid"),
+        (("acme", "--review", "tomorrow"), "'tomorrow' is not a date such as"),
     ],
 )
 def test_what_it_does_not_understand_it_says(people: dict[str, User], arguments: tuple[str, ...], said: str) -> None:
