@@ -27,14 +27,16 @@ SETTINGS = {"L2L_STALL_SECONDS": "100", "L2L_LEASE_SECONDS": "30", "L2L_STOP_SEC
 PATIENCE_SECONDS = 600.0
 CUSTOMERS = 400
 
-# A run that is struck is tried again after a minute, however often. It must be the policy's first version, for that counts for tonight.
+# A run that is struck is tried again after a minute, however often, and a night's runs are due as soon as it begins: at whatever time of the
+# day this test runs. It must be the policy's first version, for that counts for tonight.
 POLICY = """
 import audit
 from audit import clock
 from backups import policies
+from backups.nights import NOON
 from backups.policy import Policy
 with audit.acting("test", reason="a test", source="test"):
-    policy = Policy(1, clock.now(), retry_minutes=(1,), max_attempts=100)
+    policy = Policy(1, clock.now(), night_starts=NOON, retry_minutes=(1,), max_attempts=100)
     policies._add(1, policy, zone="UTC", made_by="test", reason="a test")
 """
 ADD = """

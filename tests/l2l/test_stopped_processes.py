@@ -25,10 +25,12 @@ import audit
 from datetime import date
 from django.utils import timezone
 from backups import runs
+from backups.models import Run
 from subscriptions.onboarding import add_customer
 with audit.acting("test", reason="a test", source="test"):
     add_customer("acme", "Acme", start=date(2026, 1, 1))
 runs.owe_nights(timezone.now())
+Run.objects.update(due_at=timezone.now(), next_try_at=timezone.now())  # at whatever time of the day this test runs
 """
 
 WORK = """
