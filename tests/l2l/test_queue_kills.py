@@ -27,8 +27,8 @@ SETTINGS = {"L2L_STALL_SECONDS": "100", "L2L_LEASE_SECONDS": "30", "L2L_STOP_SEC
 PATIENCE_SECONDS = 600.0
 CUSTOMERS = 400
 
-# A run that is struck is tried again after a minute, however often, and a night's runs are due as soon as it begins: at whatever time of the
-# day this test runs. It must be the policy's first version, for that counts for tonight.
+# A run that is struck is tried again after a minute, however often, and a night's runs are due as soon as it begins, whatever the hour
+# is. It must be the policy's first version, for that counts for tonight.
 POLICY = """
 import audit
 from audit import clock
