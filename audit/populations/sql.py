@@ -16,6 +16,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from audit import canonical
 from audit.formulas import as_text
 from audit.models import Event
 from audit.populations import Period, Population, Reconciled, Told
@@ -45,7 +46,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Listing:
-    """`key` are the columns whose values, joined by `joint`, are a key; rows come in their order. `source` is FROM ... WHERE ..."""
+    """`key` are the columns whose values, joined by `joint`, are a key; rows come in their order. `source` is FROM ... WHERE ...; without
+    `evidence` of its own, a member of what events tell of (`told`) has these."""
 
     name: str
     title: str
@@ -68,8 +70,15 @@ class Listing:
             columns=("key", *(column.name for column in self.columns)),
             rows=self.rows,
             reconcile=self.reconcile,
-            evidence=self.evidence,
+            evidence=self.evidence or (self.events_of if self.told else None),
         )
+
+    def events_of(self, key: str) -> dict[str, bytes]:
+        """Every event about that row, of whatever time, as it stands in the evidence trail."""
+        subjects = {f"{one.label}:{key}" if one.label else key for one in self.told}
+        events = Event.objects.filter(subject__in=subjects).order_by("number")
+        chained = [{**one.content(), "salt": one.salt, "leaf": one.leaf, "digest": one.digest} for one in events]
+        return {"events.json": canonical.dump_bytes({"events": chained})}
 
     def rows(self, period: Period) -> Iterator[tuple[Any, ...]]:
         asked = (*self.key, *self.columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, time, timedelta
 from io import BytesIO
 
@@ -10,9 +11,9 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 import audit
-from audit import findings
+from audit import canonical, chain, findings
 from audit.populations import Period, Population, all_populations, by_name
-from audit.populations.sql import count, statement
+from audit.populations.sql import Listing, count, statement
 from audit.promises import PROMISES
 from audit.reviews import reviewing
 from audit.reviews.quarters import quarter_of
@@ -122,3 +123,19 @@ def test_an_end_that_nobody_began_shows_once_the_worker_had_its_time(lived: Peri
         told = terminations.reconcile(Period(lived.begins, over + timedelta(hours=hours)))
         (nobody,) = (one for one in told if "nobody began" in one.says)
         assert nobody.holds is holds, (hours, nobody)
+
+
+def test_what_events_tell_of_has_them_as_its_evidence(lived: Period) -> None:
+    """As they stand in the trail, so that their digests can be computed again."""
+    seen = set()
+    for population in all_populations():
+        evidence = population.evidence
+        if evidence is None or getattr(evidence, "__func__", None) is not Listing.events_of:
+            continue
+        for row in population.rows(lived):
+            for one in json.loads(evidence(str(row[0]))["events.json"])["events"]:
+                content = {name: value for name, value in one.items() if name not in ("salt", "leaf", "digest")}
+                assert one["subject"].rpartition(":")[2] == str(row[0])
+                assert chain.leaf(bytes.fromhex(one["salt"]), canonical.dump_bytes(content)) == one["leaf"]
+                seen.add(population.name)
+    assert "deviations" in seen
